@@ -1,0 +1,32 @@
+"""What the adapters for the engines have in common: the facts they find and how."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import Struct
+
+Kind = Literal["vllm", "sglang", "openai"]
+
+
+class Facts(Struct, frozen=True, kw_only=True):
+    """What an engine says of itself; None where it says nothing."""
+
+    kind: Kind
+    models: tuple[str, ...] = ()
+    kv_tokens: int | None = None
+    chunk_tokens: int | None = None
+    max_running: int | None = None
+    block_size: int | None = None
+    """Tokens in a block (vLLM) or page (SGLang)."""
+    started_at: float | None = None
+    """The engine's own start time (Unix seconds): another one means that it restarted."""
+
+
+class Load(Struct, frozen=True, kw_only=True):
+    """How busy an engine says it is."""
+
+    running: int
+    waiting: int
+    kv_usage: float | None = None
+    """Part of the KV pool in use, 0 to 1."""

@@ -1,0 +1,1 @@
+"""How engines batch, cache and take time: pure models in virtual time."""

@@ -1,0 +1,1 @@
+"""Queue policies, one a file; the registry finds them, and yours, by entry point."""

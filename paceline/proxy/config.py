@@ -1,0 +1,90 @@
+"""Every setting there is: one struct, decoded from TOML, unknown keys refused."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from msgspec import Struct, field
+
+from paceline.scheduler.config import SchedulerConfig
+
+
+class ServerConfig(Struct, forbid_unknown_fields=True, kw_only=True):
+    """`[server]`: where the proxy listens and what it accepts."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on; `0.0.0.0` for every interface."""
+    port: int = 8000
+    """TCP port to listen on; 0 lets the system choose one."""
+    max_body_mb: float = 64.0
+    """Largest request body in MiB; a larger one is refused with 413."""
+    max_header_kb: int = 32
+    """Largest request head in KiB; a larger one is refused with 431."""
+    drain_seconds: float = 30.0
+    """How long open streams may go on after SIGTERM."""
+
+
+class UpstreamConfig(Struct, forbid_unknown_fields=True, kw_only=True):
+    """`[upstream]`: how patient the proxy is with engines."""
+
+    connect_seconds: float = 2.0
+    """Longest wait for a TCP connection."""
+    first_byte_seconds: float | None = None
+    """Longest wait for the first byte of an answer; none by default, since prefill has no limit."""
+    idle_seconds: float = 300.0
+    """Longest silence inside an answer."""
+    keepalive_seconds: float = 3.0
+    """How long an idle connection is kept: below the 5 s after which uvicorn closes its side."""
+    probe_seconds: float = 2.0
+    """How often a backend is asked for its health and, when busy, its load."""
+    probe_timeout_seconds: float = 5.0
+    """Longest wait for the answer to such a question."""
+
+
+class LogConfig(Struct, forbid_unknown_fields=True, kw_only=True):
+    """`[log]`: one line a request."""
+
+    format: Literal["console", "json"] = "console"
+    """`console` for people, `json` for machines."""
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """Lowest level that is printed; request lines are `info`."""
+
+
+class PolicyConfig(Struct, forbid_unknown_fields=True, kw_only=True):
+    """`[policy]`: who goes first."""
+
+    name: str = "lpm"
+    """An installed policy (`paceline policies` lists them) or `module:Class`."""
+    settings: dict[str, Any] = field(default_factory=dict)
+    """`[policy.settings]`: the policy's own settings."""
+
+
+class BackendConfig(Struct, forbid_unknown_fields=True, kw_only=True):
+    """`[[backends]]`: one engine. All but the URL is found out by asking it."""
+
+    url: str
+    """Base address, such as `http://10.0.0.7:8000`; without the `/v1`."""
+    name: str = ""
+    """Name in headers, logs and metrics; the URL's host and port unless given."""
+    kind: Literal["auto", "vllm", "sglang", "openai"] = "auto"
+    """Which engine it is; `auto` asks it, `openai` is any other OpenAI-compatible server."""
+    models: list[str] = field(default_factory=list)
+    """Model names it serves; asked for when empty."""
+    kv_tokens: int | None = None
+    """Size of its KV pool in tokens; asked for when not given."""
+    max_running: int | None = None
+    """Requests that it runs at once; asked for when not given."""
+    leader_first: bool | None = None
+    """Hold requests that share a long prefix until the first of them is computed; on for SGLang."""
+
+
+class Config(Struct, forbid_unknown_fields=True, kw_only=True):
+    """The whole configuration file."""
+
+    server: ServerConfig = field(default_factory=ServerConfig)
+    upstream: UpstreamConfig = field(default_factory=UpstreamConfig)
+    scheduler: SchedulerConfig = field(default_factory=SchedulerConfig)
+    policy: PolicyConfig = field(default_factory=PolicyConfig)
+    log: LogConfig = field(default_factory=LogConfig)
+    backends: list[BackendConfig] = field(default_factory=list)
+    """Engines; none means two embedded emulators."""

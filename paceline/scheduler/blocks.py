@@ -1,0 +1,47 @@
+"""How a prompt is cut into blocks and each block's key made from the one before it.
+
+Blocks double in size every `RUN` blocks, so that a 128k-token prompt has about 260 of them while the
+match is never coarser than 1/64 of what precedes it. 512 characters a block is the knee of cost
+against precision (95% of the exact match at a quarter of the cost of 128).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import accumulate
+
+from xxhash import xxh3_64_intdigest
+
+BLOCK_BYTES = 512
+"""UTF-8 bytes of canonical text in a base block."""
+BLOCK_IDS = 128
+"""Token ids in a base block: about as much text as `BLOCK_BYTES`."""
+RUN = 64
+MAX_BLOCKS = 512
+"""Deepest path in the trie: 8 million characters; a prompt's rest beyond it is not shared."""
+
+BOUNDS: tuple[int, ...] = tuple(accumulate(1 << (i // RUN) for i in range(MAX_BLOCKS)))
+"""BOUNDS[d] is where block d ends, in base blocks."""
+
+
+def chain(seed: bytes, pieces: Sequence[bytes]) -> tuple[int, ...]:
+    """Keys of successive blocks: each is the hash of its block, seeded with the key before it."""
+    key = xxh3_64_intdigest(seed)
+    keys = []
+    for piece in pieces:
+        key = xxh3_64_intdigest(piece, key)
+        keys.append(key)
+    return tuple(keys)
+
+
+def cut(data: bytes, base: int = BLOCK_BYTES) -> list[bytes]:
+    """The full blocks of `data`, whose base block has `base` bytes; a partial last one is left out."""
+    pieces = []
+    start = 0
+    for bound in BOUNDS:
+        end = bound * base
+        if end > len(data):
+            break
+        pieces.append(data[start:end])
+        start = end
+    return pieces

@@ -1,0 +1,67 @@
+"""What the scheduler may know of a request and of a backend; never the true output length."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+
+class Request(Struct, frozen=True, kw_only=True):
+    """One request as the scheduler sees it: numbers and block keys, no text."""
+
+    id: str
+    arrived_at: float
+    """Seconds on the shell's clock."""
+    model: str = ""
+    """Model name; empty means that any backend will do (SGLang's `/generate` names none)."""
+    prefix: tuple[int, ...] = ()
+    """Chained block keys, outermost first: equal keys mean equal text up to that block's end."""
+    block_tokens: float = 128.0
+    """Tokens in one base block; `blocks.BOUNDS` says how many base blocks a depth spans."""
+    prompt_tokens: int = 0
+    """Length of the whole prompt in tokens, estimated unless a tokenizer is configured."""
+    max_tokens: int | None = None
+    """The client's limit on the answer, in tokens a choice."""
+    n: int = 1
+    """Choices sampled from the one prompt."""
+    streaming: bool = True
+    """Whether a first byte is seen before the end."""
+    priority: int = 0
+    """Higher goes first, strictly."""
+    tenant: str = ""
+    deadline: float | None = None
+    """Instant after which waiting is pointless."""
+
+
+class Usage(Struct, frozen=True, kw_only=True):
+    """What the engine reported when a request ended; a field it left out is None."""
+
+    prompt_tokens: int | None = None
+    output_tokens: int | None = None
+    cached_tokens: int | None = None
+
+
+class BackendSpec(Struct, frozen=True, kw_only=True):
+    """What the shell found out about one backend; sent whole whenever it changes."""
+
+    id: str
+    """Stable name, shown in headers, logs and metrics: the URL unless configured."""
+    models: tuple[str, ...] | None = None
+    """Names it serves; None until it has answered once."""
+    kv_tokens: int | None = None
+    """Size of its KV pool in tokens; None when unknown, and then KV room is not checked."""
+    chunk_tokens: int = 8192
+    """Prefill tokens that it computes in one step (`max_num_batched_tokens`, `chunked_prefill_size`)."""
+    max_running: int | None = None
+    """Requests that it runs at once; None when unknown."""
+    leader_first: bool = False
+    """Its cache publishes a prefix only after computing it: hold followers for their leader."""
+    up: bool = True
+    """Healthy enough to be sent requests."""
+    draining: bool = False
+    """Finishing what it has; gets nothing new."""
+
+    def serves(self, model: str) -> bool:
+        """Whether a request for `model` may be sent here now."""
+        if not self.up or self.draining or self.models is None:
+            return False
+        return not model or model in self.models

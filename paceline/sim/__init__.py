@@ -1,0 +1,1 @@
+"""The virtual-time shell: the same scheduler driven by a heap of events."""
