@@ -52,7 +52,7 @@ class Driver:
         return await self._decide(request.id, Arrived(request))
 
     async def retry(self, id: str) -> Dispatch | Reject:
-        """The backend failed before the first byte: the next decision, on another backend if any."""
+        """The backend failed before the first byte: the next decision, elsewhere if possible."""
         return await self._decide(id, Failed(id, retry=True))
 
     def first_byte(self, id: str) -> None:

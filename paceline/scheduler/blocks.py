@@ -1,7 +1,7 @@
 """How a prompt is cut into blocks and each block's key made from the one before it.
 
-Blocks double in size every `RUN` blocks, so that a 128k-token prompt has about 260 of them while the
-match is never coarser than 1/64 of what precedes it. 512 characters a block is the knee of cost
+Blocks double in size every `RUN` blocks, so that a 128k-token prompt has about 260 of them while
+the match is never coarser than 1/64 of what precedes it. 512 characters a block is the knee of cost
 against precision (95% of the exact match at a quarter of the cost of 128).
 """
 
@@ -35,7 +35,7 @@ def chain(seed: bytes, pieces: Sequence[bytes]) -> tuple[int, ...]:
 
 
 def cut(data: bytes, base: int = BLOCK_BYTES) -> list[bytes]:
-    """The full blocks of `data`, whose base block has `base` bytes; a partial last one is left out."""
+    """The full blocks of `data`, whose base block has `base` bytes; a partial one is left out."""
     pieces = []
     start = 0
     for bound in BOUNDS:

@@ -15,8 +15,8 @@ class SchedulerConfig(Struct, forbid_unknown_fields=True, kw_only=True):
     queue_seconds: float = 600.0
     """Longest wait in the queue; then 503."""
     feed_chunks: float = 2.0
-    """Uncached prefill work to keep at an engine, in its own chunk budgets: enough for the step that
-    runs and the one composed behind it."""
+    """Uncached prefill work to keep at an engine, in its own chunk budgets: enough for the step
+    that runs and the one composed behind it."""
     follower_min_tokens: int = 512
     """Shared uncached tokens from which followers wait for their leader: about 20 ms of prefill for
     an 8B model on an A100-class GPU, where waiting starts to cost less than computing twice."""

@@ -50,7 +50,7 @@ class BackendSpec(Struct, frozen=True, kw_only=True):
     kv_tokens: int | None = None
     """Size of its KV pool in tokens; None when unknown, and then KV room is not checked."""
     chunk_tokens: int = 8192
-    """Prefill tokens that it computes in one step (`max_num_batched_tokens`, `chunked_prefill_size`)."""
+    """Prefill tokens a step (`max_num_batched_tokens`, `chunked_prefill_size`)."""
     max_running: int | None = None
     """Requests that it runs at once; None when unknown."""
     leader_first: bool = False

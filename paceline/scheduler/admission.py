@@ -1,0 +1,79 @@
+"""Who may enter the queue, who has waited too long, and when it is worth coming back."""
+
+from __future__ import annotations
+
+from heapq import heapify, heappop, heappush
+
+from paceline.scheduler.config import SchedulerConfig
+from paceline.scheduler.entry import Entry
+from paceline.scheduler.estimates import Mean
+from paceline.scheduler.events import Reject
+from paceline.scheduler.types import Request
+
+MIN_RETRY = 1.0
+MAX_RETRY = 60.0
+"""Seconds: bounds of the advice, as `Retry-After` counts whole seconds and queues change."""
+
+
+class Admission:
+    """Counts what waits; keeps the waiting requests' deadlines in a heap."""
+
+    def __init__(self, config: SchedulerConfig) -> None:
+        self.waiting = 0
+        self.waiting_tokens = 0
+        self._config = config
+        self._expiries: list[tuple[float, int, Entry]] = []
+        self._gap = Mean(0.0)
+        """Recent mean of seconds between two dispatches."""
+        self._served_at: float | None = None
+
+    def refuse(self, request: Request) -> Reject | None:
+        """The answer to a request that finds the queue full; None lets it in."""
+        tokens = self.waiting_tokens + request.prompt_tokens
+        if self.waiting < self._config.max_waiting and (
+            not self.waiting or tokens <= self._config.max_waiting_tokens
+        ):
+            return None
+        return Reject(request.id, "queue_full", self.retry_after(request.arrived_at))
+
+    def retry_after(self, now: float) -> float:
+        """Seconds until a tenth of the queue should have drained, at the recent rate."""
+        gap = self._gap.value
+        if self._served_at is not None:
+            gap = max(gap, now - self._served_at)
+        return min(MAX_RETRY, max(MIN_RETRY, gap * self.waiting / 10))
+
+    def enter(self, entry: Entry) -> None:
+        """A request starts to wait."""
+        self.waiting += 1
+        self.waiting_tokens += entry.request.prompt_tokens
+        expiry = entry.request.arrived_at + self._config.queue_seconds
+        if entry.request.deadline is not None:
+            expiry = min(expiry, entry.request.deadline)
+        if len(self._expiries) > 64 + 2 * self.waiting:
+            self._expiries = [item for item in self._expiries if item[2].waiting]
+            heapify(self._expiries)
+        heappush(self._expiries, (expiry, entry.seq, entry))
+
+    def leave(self, entry: Entry) -> None:
+        """A request waits no more."""
+        self.waiting -= 1
+        self.waiting_tokens -= entry.request.prompt_tokens
+
+    def served(self, now: float) -> None:
+        """A request was dispatched."""
+        if self._served_at is not None:
+            self._gap.add(now - self._served_at)
+        self._served_at = now
+
+    def next_expiry(self) -> float | None:
+        """The earliest deadline of those that wait."""
+        while self._expiries and not self._expiries[0][2].waiting:
+            heappop(self._expiries)
+        return self._expiries[0][0] if self._expiries else None
+
+    def pop_expired(self, now: float) -> Entry | None:
+        """One whose deadline has come; it must be ended before the next is asked for, since one
+        that came back after a failure is listed twice."""
+        expiry = self.next_expiry()
+        return heappop(self._expiries)[2] if expiry is not None and expiry <= now else None

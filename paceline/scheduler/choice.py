@@ -1,0 +1,151 @@
+"""Where one request should go now, or what it should wait for."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from paceline.scheduler.config import SchedulerConfig
+from paceline.scheduler.entry import Entry
+from paceline.scheduler.estimates import Mean
+from paceline.scheduler.fleet import Backend, Fleet
+from paceline.scheduler.policy import Policy
+from paceline.scheduler.types import Request
+
+REASONS = {
+    "direct": "nobody else was waiting",
+    "warm": "its prefix is cached there",
+    "cold": "its turn came; nothing of it is cached",
+    "leader": "it computes the prefix that others wait for",
+    "follower": "its leader had computed their prefix",
+    "overdue": "it had waited too long",
+    "moved": "a backend had nothing to do",
+    "retry": "another backend had failed it",
+}
+"""Why a request was dispatched when it was."""
+REQUEST_COST = 64
+"""Prefill tokens that one more running request is worth in placement: what a decode step of an 8B
+model takes longer for one more sequence (about 0.1 ms) over some tens of steps."""
+SLACK = 4
+"""Requests by which a backend may always exceed the bounded load: small counts are noise."""
+
+
+class View:
+    """The implementation of `policy.View`."""
+
+    def __init__(self, entries: dict[str, Entry], rng: random.Random, waits: Mean) -> None:
+        self.now = 0.0
+        self.rng = rng
+        self.backends: Sequence[Backend] = ()
+        self.waits = waits
+        self._entries = entries
+
+    @property
+    def mean_wait(self) -> float:
+        """Seconds."""
+        return self.waits.value
+
+    def cached(self, request: Request, backend: Backend | None = None) -> int:
+        """Tokens of the prompt believed to be cached there, or where there are most."""
+        match = self._entries[request.id].match
+        if backend is not None:
+            return match.get(backend.id, 0)
+        return max(match.values(), default=0)
+
+    def cost(self, request: Request, backend: Backend) -> float:
+        """Prefill tokens before the first token: those queued there and this prompt's uncached
+        ones; what is being computed there counts as cached."""
+        cached, _ = backend.cache.upcoming(self._entries[request.id])
+        uncached = max(0, request.prompt_tokens - cached)
+        return backend.prefill_tokens + uncached + REQUEST_COST * len(backend.in_flight)
+
+
+@dataclass(slots=True)
+class Placed:
+    """With a reason: dispatch to `backend`. Without: wait for `backend`, or for `leader`."""
+
+    backend: Backend | None = None
+    leader: Entry | None = None
+    reason: str = ""
+    full: bool = False
+    """No KV room: nobody else goes to this backend before this one."""
+
+
+class Choice:
+    """Applies the rules about backends that hold under every policy, then asks the policy."""
+
+    def __init__(self, config: SchedulerConfig, policy: Policy, fleet: Fleet, view: View) -> None:
+        self._config = config
+        self._policy = policy
+        self._fleet = fleet
+        self._view = view
+
+    def wanting(self, model: str) -> dict[str, Backend]:
+        """The backends for this model that are below their feed target."""
+        return {b.id: b for b in self._fleet.serving(model) if b.wants_more()}
+
+    def place(self, entry: Entry, wanting: dict[str, Backend], anywhere: bool = False) -> Placed:
+        """Decide about one request; `anywhere` lifts its tie to a warm but busy backend."""
+        candidates = self._candidates(entry, wanting)
+        warm = self._warmest(entry)
+        if warm is not None and warm.id not in wanting and not anywhere:
+            candidates = [b for b in candidates if self._as_warm(entry, b, warm)]
+            if not candidates:
+                return Placed(warm)
+        self._view.backends = candidates
+        backend = self._policy.place(entry.request, self._view)
+        if backend is None:
+            return Placed()
+        if (leader := self._leader(entry, backend)) is not None:
+            return Placed(backend, leader)
+        if not backend.fits(entry):
+            return Placed(backend, full=True)
+        return Placed(backend, reason=self._reason(entry, backend))
+
+    def _candidates(self, entry: Entry, wanting: dict[str, Backend]) -> list[Backend]:
+        """Those wanting more, but for the overloaded and, if there are others, who failed it."""
+        every = list(wanting.values())
+        if entry.avoid and len(self._fleet.serving(entry.request.model)) > 1:
+            every = [b for b in every if b.id != entry.avoid]
+        if len(every) < 2:
+            return every
+        bound = self._config.load_factor * sum(len(b.in_flight) for b in every) / len(every) + SLACK
+        return [b for b in every if len(b.in_flight) <= bound]
+
+    def _warmest(self, entry: Entry) -> Backend | None:
+        """Of the backends that may serve it, the one with most of its prefix cached."""
+        best: Backend | None = None
+        most = 0
+        for id, tokens in entry.match.items():
+            if tokens > most and id != entry.avoid:
+                backend = self._fleet[id]
+                if backend.spec.serves(entry.request.model):
+                    best, most = backend, tokens
+        return best
+
+    def _as_warm(self, entry: Entry, backend: Backend, warm: Backend) -> bool:
+        return entry.match.get(backend.id, 0) >= entry.match[warm.id]
+
+    def _leader(self, entry: Entry, backend: Backend) -> Entry | None:
+        """Who computes a long enough part of this prompt there at this moment."""
+        if not backend.spec.leader_first:
+            return None
+        upcoming, leader = backend.cache.upcoming(entry)
+        shared = upcoming - entry.match.get(backend.id, 0)
+        if leader is None or shared < self._config.follower_min_tokens:
+            return None
+        late = self._view.now >= leader.dispatched_at + self._config.follower_max_seconds
+        return None if late else leader
+
+    def _reason(self, entry: Entry, backend: Backend) -> str:
+        if entry.retried:
+            return "retry"
+        cached = entry.match.get(backend.id, 0)
+        if self._view.now == entry.request.arrived_at:
+            return "direct"
+        if entry.followed:
+            return "follower"
+        if any(len(node.waiting) > 1 and node.end > cached for node in entry.nodes):
+            return "leader"
+        return "warm" if cached else "cold"

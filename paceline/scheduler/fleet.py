@@ -1,0 +1,208 @@
+"""The backends as the scheduler sees them: what each is doing and whether it wants more."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+
+from paceline.scheduler.config import SchedulerConfig
+from paceline.scheduler.entry import Entries, Entry
+from paceline.scheduler.estimates import Mean
+from paceline.scheduler.residency import Residency
+from paceline.scheduler.snapshot import BackendSnapshot
+from paceline.scheduler.trie import PrefixTrie
+from paceline.scheduler.types import BackendSpec
+
+PREFILL_RATE = 20_000.0
+"""Prefill tokens a second assumed until measured: an 8B model on an A100-class GPU."""
+RATE_STEP = 1.25
+"""How much one load report that contradicts the prefill rate changes it."""
+
+
+class Backend:
+    """One engine: its facts, its cache and the requests in flight there."""
+
+    def __init__(self, spec: BackendSpec, cache: Residency, config: SchedulerConfig) -> None:
+        self.cache = cache
+        self.in_flight: Entries = {}
+        self.prefill_tokens = 0
+        """Uncached prompt tokens sent and not known to be computed."""
+        self.prefill_rate = Mean(PREFILL_RATE)
+        """Measured prefill tokens a second."""
+        self._config = config
+        self._unstarted: Entries = {}
+        self._blind: deque[Entry] = deque()
+        """Unstarted requests that show no first byte before their end."""
+        self._clear_at = 0.0
+        self.spec = spec
+        self.update(spec)
+
+    @property
+    def id(self) -> str:
+        """Its name."""
+        return self.spec.id
+
+    @property
+    def unstarted(self) -> int:
+        """Requests sent and neither answering nor known to run: they wait there or prefill."""
+        return len(self._unstarted)
+
+    @property
+    def hungry(self) -> bool:
+        """Nothing waits there: holding a request back would idle the engine."""
+        return not self._unstarted
+
+    @property
+    def kv_room(self) -> int | None:
+        """Tokens of the pool that requests in flight do not need; None when the pool is unknown."""
+        capacity = self.cache.capacity
+        return None if capacity is None else capacity - self.cache.flying_tokens
+
+    def update(self, spec: BackendSpec) -> Entries:
+        """Take over new facts; a smaller pool holds less."""
+        self.spec = spec
+        return self.cache.resize(spec.kv_tokens)
+
+    def wants_more(self) -> bool:
+        """Below its feed target: too little uncached work there to fill its next steps."""
+        if self.hungry:
+            return True
+        if self.prefill_tokens >= self.spec.chunk_tokens * self._config.feed_chunks:
+            return False
+        limit = self.spec.max_running
+        return limit is None or len(self.in_flight) < limit
+
+    def fits(self, entry: Entry) -> bool:
+        """Whether the request fits beside those in flight, each shared prefix counted once."""
+        room = self.kv_room
+        return room is None or self.hungry or self.cache.new_tokens(entry) <= room
+
+    def launch(self, entry: Entry, now: float) -> Entries:
+        """Send the request here; returns the waiting entries whose match changed."""
+        entry.backend = self.id
+        entry.waiting = False
+        entry.dispatched_at = now
+        entry.prefill_tokens = max(1, entry.request.prompt_tokens - entry.cached)
+        self.prefill_tokens += entry.prefill_tokens
+        self._clear_at = max(now, self._clear_at) + entry.prefill_tokens / self.prefill_rate.value
+        entry.starts_at = self._clear_at
+        entry.work = self.prefill_tokens
+        self.in_flight[entry] = None
+        self._unstarted[entry] = None
+        if not entry.request.streaming:
+            self._blind.append(entry)
+        return self.cache.launch(entry, self.spec.leader_first)
+
+    def first_byte(self, entry: Entry, now: float) -> Entries:
+        """The prompt is computed, and so are earlier ones whose first byte cannot be seen."""
+        if entry in self._unstarted:
+            self._learn_rate(entry, now)
+        while self._blind and self._blind[0].dispatched_at < entry.dispatched_at:
+            self._start(self._blind.popleft())
+        self._start(entry)
+        return {} if entry.computed else self.cache.computed(entry)
+
+    def settle(self, now: float) -> Entries:
+        """Count those whose first byte cannot be seen as computed once their time is past."""
+        changed: Entries = {}
+        while self._blind and self._blind[0].starts_at <= now:
+            entry = self._blind.popleft()
+            if entry in self.in_flight:
+                self._start(entry)
+                if not entry.computed:
+                    changed |= self.cache.computed(entry)
+        return changed
+
+    def next_settle(self) -> float | None:
+        """When `settle` would change something."""
+        return self._blind[0].starts_at if self._blind else None
+
+    def report(self, waiting: int, asked_at: float) -> None:
+        """The engine told how many of its requests wait: the others that it had then run."""
+        known = [entry for entry in self._unstarted if entry.dispatched_at < asked_at]
+        if waiting > len(known) and self._blind:
+            self.prefill_rate.value /= RATE_STEP
+        for entry in known[: len(known) - waiting] if waiting < len(known) else ():
+            if not entry.request.streaming:
+                self.prefill_rate.value *= RATE_STEP ** (1 / len(known))
+            self._start(entry)
+
+    def land(self, entry: Entry, output_tokens: int | None) -> Entries:
+        """The request left the engine; None for `output_tokens` when it did not finish."""
+        self._start(entry)
+        del self.in_flight[entry]
+        changed: Entries = {}
+        if output_tokens is not None and not entry.computed:
+            changed = self.cache.computed(entry)
+        return changed | self.cache.land(entry, output_tokens)
+
+    def snapshot(self) -> BackendSnapshot:
+        """The state as it is."""
+        return BackendSnapshot(
+            id=self.id,
+            up=self.spec.up,
+            draining=self.spec.draining,
+            models=list(self.spec.models or ()),
+            in_flight=len(self.in_flight),
+            unstarted=self.unstarted,
+            prefill_tokens=self.prefill_tokens,
+            prefill_rate=self.prefill_rate.value,
+            kv_tokens=self.spec.kv_tokens,
+            kv_room=self.kv_room,
+            recent_requests=self.cache.recent,
+        )
+
+    def _start(self, entry: Entry) -> None:
+        if entry in self._unstarted:
+            del self._unstarted[entry]
+            self.prefill_tokens -= entry.prefill_tokens
+            if not self._unstarted:
+                self._clear_at = 0.0
+
+    def _learn_rate(self, entry: Entry, now: float) -> None:
+        """From a first byte with real prefill work up to it; a little work measures latency."""
+        took = now - entry.dispatched_at
+        if entry.work >= self.spec.chunk_tokens // 8 and took > 0:
+            self.prefill_rate.add(entry.work / took)
+
+
+class Fleet:
+    """All backends by name, those that are leaving included."""
+
+    def __init__(self, config: SchedulerConfig, trie: PrefixTrie) -> None:
+        self._config = config
+        self._trie = trie
+        self._backends: dict[str, Backend] = {}
+
+    def __getitem__(self, id: str) -> Backend:
+        return self._backends[id]
+
+    def __iter__(self) -> Iterator[Backend]:
+        return iter(self._backends.values())
+
+    def __contains__(self, id: str) -> bool:
+        return id in self._backends
+
+    def put(self, spec: BackendSpec) -> Entries:
+        """Add a backend, or take over new facts of one."""
+        backend = self._backends.get(spec.id)
+        if backend is not None:
+            return backend.update(spec)
+        cache = Residency(spec.id, self._trie, self._config.recent_requests)
+        self._backends[spec.id] = Backend(spec, cache, self._config)
+        return {}
+
+    def remove(self, id: str) -> Entries:
+        """Forget a backend; what still runs there must have been ended before."""
+        backend = self._backends.pop(id, None)
+        return {} if backend is None else backend.cache.forget()
+
+    def serving(self, model: str) -> list[Backend]:
+        """Those to which a request for `model` may be sent."""
+        return [backend for backend in self if backend.spec.serves(model)]
+
+    def knows(self, model: str) -> bool:
+        """Whether some backend serves the model or has yet to say what it serves."""
+        if not model or not self._backends:
+            return True
+        return any(b.spec.models is None or model in b.spec.models for b in self)

@@ -1,0 +1,346 @@
+"""The state machine: events in, decisions out.
+
+Rules:
+1. `handle` is the only way in, the actions it returns the only way out; equal inputs give equal
+   outputs.
+2. Every `Arrived` ends in exactly one of finished, rejected, cancelled, failed. Events about an
+   unknown or ended id change nothing, so the shell may be late or say things twice.
+3. A backend with nothing waiting is never refused a request, but for a follower whose leader is
+   being prefilled there.
+4. A request waits for the backend that has its prefix cached while that one is busy and the others
+   have work of their own.
+5. The first request that does not fit into a backend's KV room closes that backend for those behind
+   it: letting smaller ones pass evicts what is about to be hit (sglang#394).
+"""
+
+from __future__ import annotations
+
+import random
+
+from paceline.scheduler.admission import Admission
+from paceline.scheduler.choice import Choice, Placed, View
+from paceline.scheduler.config import SchedulerConfig
+from paceline.scheduler.entry import Entries, Entry
+from paceline.scheduler.estimates import Mean, OutputLengths
+from paceline.scheduler.events import (
+    Action,
+    Arrived,
+    BackendChanged,
+    BackendRemoved,
+    BackendReset,
+    Cancelled,
+    Dispatch,
+    Event,
+    Failed,
+    Finished,
+    FirstByte,
+    LoadReported,
+    Reject,
+    Tick,
+)
+from paceline.scheduler.fleet import Backend, Fleet
+from paceline.scheduler.policy import Policy
+from paceline.scheduler.queue import Key, WaitQueue
+from paceline.scheduler.snapshot import Snapshot
+from paceline.scheduler.trie import PrefixTrie
+
+FIRST = (float("-inf"),)
+"""Key of a request that comes back after a failure: before all others."""
+WINDOW = 256
+"""Requests that a policy which ranks `always` sees at a decision: the oldest ones."""
+
+
+class Scheduler:
+    """Holds, orders and places requests. Not thread-safe; `now` must not go backwards."""
+
+    def __init__(self, config: SchedulerConfig, policy: Policy, seed: int = 0) -> None:
+        self.policy = policy
+        self._config = config
+        self._trie = PrefixTrie()
+        self._fleet = Fleet(config, self._trie)
+        self._entries: dict[str, Entry] = {}
+        self._queues: dict[str, WaitQueue] = {}
+        self._admission = Admission(config)
+        self._outputs = OutputLengths(config.output_tokens)
+        self._view = View(self._entries, random.Random(seed), Mean(0.0))
+        self._choice = Choice(config, policy, self._fleet, self._view)
+        self._seq = 0
+        self._actions: list[Action] = []
+
+    def handle(self, event: Event, now: float) -> list[Action]:
+        """Take one event at time `now` (seconds); returns what to do, in this order."""
+        self._actions = []
+        self._view.now = now
+        self._take(event, now)
+        self._expire(now)
+        self._settle(now)
+        for queue in self._busy_queues():
+            self._serve(queue, now)
+        return self._actions
+
+    def deadline(self) -> float | None:
+        """When to send a `Tick` if nothing else happens before; None for never."""
+        if not self._admission.waiting:
+            return None
+        times = [t for backend in self._fleet if (t := backend.next_settle()) is not None]
+        times += [
+            leader.dispatched_at + self._config.follower_max_seconds
+            for queue in self._queues.values()
+            for leader in queue.leaders()
+        ]
+        expiry = self._admission.next_expiry()
+        return min(times if expiry is None else [*times, expiry], default=None)
+
+    def snapshot(self, now: float) -> Snapshot:
+        """The state at `now`, for people and metrics."""
+        return Snapshot(
+            waiting=self._admission.waiting,
+            waiting_tokens=self._admission.waiting_tokens,
+            in_flight=len(self._entries) - self._admission.waiting,
+            mean_wait_seconds=self._view.mean_wait,
+            trie_nodes=self._trie.nodes,
+            queues=[queue.snapshot(model, now) for model, queue in self._queues.items()],
+            backends=[backend.snapshot() for backend in self._fleet],
+        )
+
+    def __repr__(self) -> str:
+        waiting = self._admission.waiting
+        return f"<Scheduler [{waiting} waiting, {len(self._entries) - waiting} in flight]>"
+
+    # Events
+
+    def _take(self, event: Event, now: float) -> None:
+        match event:
+            case Arrived():
+                self._arrive(event, now)
+            case FirstByte(id):
+                if (entry := self._in_flight(id)) is not None:
+                    self._rerank(self._fleet[entry.backend].first_byte(entry, now))
+                    self._release_followers(entry)
+            case Finished(id, usage):
+                if (entry := self._in_flight(id)) is not None:
+                    self._finish(entry, usage.output_tokens)
+            case Cancelled(id) | Failed(id, retry=False):
+                self._end(self._entries.get(id))
+            case Failed(id):
+                if (entry := self._in_flight(id)) is not None:
+                    self._retry(entry)
+            case LoadReported(id, _, waiting, asked_at):
+                if id in self._fleet:
+                    self._fleet[id].report(waiting, asked_at)
+            case _:
+                self._change_fleet(event)
+
+    def _arrive(self, event: Arrived, now: float) -> None:
+        request = event.request
+        if request.id in self._entries:
+            raise ValueError(f"request id {request.id!r} is in use")
+        if (refused := self._refuse(event)) is not None:
+            self._actions.append(refused)
+            return
+        entry = Entry(request, self._seq)
+        self._seq += 1
+        self._entries[request.id] = entry
+        expected = self._outputs.expect(request.model, request.max_tokens)
+        entry.output_tokens = expected * request.n
+        self._trie.add(entry)
+        self._enqueue(entry)
+
+    def _refuse(self, event: Arrived) -> Reject | None:
+        if not self._fleet.knows(event.request.model):
+            return Reject(event.request.id, "unknown_model")
+        return self._admission.refuse(event.request)
+
+    def _finish(self, entry: Entry, output_tokens: int | None) -> None:
+        request = entry.request
+        if output_tokens is None:
+            output_tokens = entry.output_tokens
+        else:
+            self._outputs.add(request.model, output_tokens // request.n)
+        self._end(entry, output_tokens)
+
+    def _end(self, entry: Entry | None, output_tokens: int | None = None) -> None:
+        """The request is over; with `output_tokens` its KV stays in the backend's cache."""
+        if entry is None:
+            return
+        del self._entries[entry.request.id]
+        if entry.waiting:
+            self._dequeue(entry)
+            entry.waiting = False
+            self._trie.drop(entry)
+        else:
+            self._land(entry, output_tokens)
+
+    def _retry(self, entry: Entry) -> None:
+        """Back to the head of the queue, for another backend."""
+        entry.avoid = entry.backend
+        entry.retried = True
+        entry.waiting = True
+        self._land(entry, None)
+        entry.computed = False
+        self._trie.wait(entry)
+        self._enqueue(entry)
+
+    def _land(self, entry: Entry, output_tokens: int | None) -> None:
+        self._release_followers(entry)
+        self._rerank(self._fleet[entry.backend].land(entry, output_tokens))
+
+    def _change_fleet(self, event: Event) -> None:
+        match event:
+            case BackendChanged(spec):
+                self._rerank(self._fleet.put(spec))
+                self._reopen(spec.id)
+            case BackendReset(id):
+                if id in self._fleet:
+                    self._rerank(self._fleet[id].cache.forget())
+                    self._reopen(id)
+            case BackendRemoved(id):
+                if id in self._fleet:
+                    for entry in list(self._fleet[id].in_flight):
+                        self._end(entry)
+                    self._rerank(self._fleet.remove(id))
+                    self._reopen(id)
+            case Tick() | _:
+                pass
+
+    def _reopen(self, backend: str) -> None:
+        """Let those that wait for this backend look around again."""
+        for queue in self._queues.values():
+            queue.merge(backend)
+
+    # The queue
+
+    def _enqueue(self, entry: Entry) -> None:
+        self._admission.enter(entry)
+        queue = self._queues.get(entry.request.model)
+        if queue is None:
+            queue = self._queues[entry.request.model] = WaitQueue()
+        queue.push(entry, self._key(entry))
+
+    def _dequeue(self, entry: Entry) -> None:
+        self._admission.leave(entry)
+        queue = self._queues[entry.request.model]
+        queue.remove(entry)
+        if not queue:
+            del self._queues[entry.request.model]
+        self._trie.leave(entry)
+
+    def _key(self, entry: Entry) -> Key:
+        if entry.retried:
+            return FIRST
+        self._view.backends = list(self._fleet)
+        return (-entry.request.priority, *self.policy.order(entry.request, self._view))
+
+    def _rerank(self, changed: Entries) -> None:
+        """What is cached of these prompts changed."""
+        for entry in changed:
+            if entry.waiting and entry.held_by is None:
+                queue = self._queues[entry.request.model]
+                again = self.policy.ranks == "on_match"
+                queue.push(entry, self._key(entry) if again else queue.key(entry))
+
+    def _busy_queues(self) -> list[WaitQueue]:
+        """Those with somebody waiting, the one with the oldest request first."""
+        if len(self._queues) < 2:
+            return list(self._queues.values())
+        return sorted(self._queues.values(), key=lambda queue: next(iter(queue)).seq)
+
+    def _expire(self, now: float) -> None:
+        while (entry := self._admission.pop_expired(now)) is not None:
+            self._actions.append(
+                Reject(entry.request.id, "deadline", self._admission.retry_after(now))
+            )
+            self._end(entry)
+
+    def _settle(self, now: float) -> None:
+        """Time alone changes two things: unseen prefills end, and leaders run out of patience."""
+        for backend in self._fleet:
+            self._rerank(backend.settle(now))
+        for queue in self._queues.values():
+            for leader in list(queue.leaders()):
+                late = now >= leader.dispatched_at + self._config.follower_max_seconds
+                if late or leader.computed:
+                    self._release_followers(leader)
+
+    def _release_followers(self, leader: Entry) -> None:
+        if (queue := self._queues.get(leader.request.model)) is not None:
+            queue.release(leader)
+
+    # Decisions
+
+    def _serve(self, queue: WaitQueue, now: float) -> None:
+        """Dispatch from one queue until no backend wants more or nobody can go."""
+        if self.policy.ranks == "always":
+            for entry in queue.window(WINDOW):
+                if entry.held_by is None:
+                    queue.push(entry, self._key(entry))
+        wanting = self._choice.wanting(next(iter(queue)).request.model)
+        self._serve_overdue(queue, wanting, now)
+        deferred: list[Entry] = []
+        while wanting and (first := queue.pop([None, *wanting])) is not None:
+            placed = self._choice.place(first, wanting)
+            if not self._carry_out(queue, first, placed, wanting, now):
+                deferred.append(first)
+        for entry in deferred:
+            queue.park(entry, None)
+        self._feed_hungry(queue, wanting, now)
+
+    def _serve_overdue(self, queue: WaitQueue, wanting: dict[str, Backend], now: float) -> None:
+        """Those that waited too long go first, wherever there is room."""
+        for entry in list(queue.window(WINDOW)):
+            if not wanting or not self.policy.overdue(entry.request, self._view):
+                return
+            if entry.held_by is None:
+                placed = self._choice.place(entry, wanting, anywhere=True)
+                placed.reason = placed.reason and "overdue"
+                self._carry_out(queue, entry, placed, wanting, now)
+
+    def _feed_hungry(self, queue: WaitQueue, wanting: dict[str, Backend], now: float) -> None:
+        """A backend with nothing to do takes the oldest of those that wait for a busier one."""
+        for backend in [b for b in wanting.values() if b.hungry]:
+            for entry in queue.window(WINDOW):
+                if entry.held_by is None and entry.avoid != backend.id:
+                    self._dispatch(entry, Placed(backend, reason="moved"), now)
+                    break
+            if not queue:
+                return
+
+    def _carry_out(
+        self,
+        queue: WaitQueue,
+        entry: Entry,
+        placed: Placed,
+        wanting: dict[str, Backend],
+        now: float,
+    ) -> bool:
+        """Do what was decided about one entry; False if it must look again at the next event."""
+        if placed.leader is not None:
+            queue.hold(entry, placed.leader)
+        elif placed.backend is None:
+            return False
+        elif placed.reason:
+            self._dispatch(entry, placed, now)
+            if not placed.backend.wants_more():
+                wanting.pop(placed.backend.id, None)
+        else:
+            queue.park(entry, placed.backend.id)
+            if placed.full:
+                wanting.pop(placed.backend.id, None)
+        return True
+
+    def _dispatch(self, entry: Entry, placed: Placed, now: float) -> None:
+        backend = placed.backend
+        assert backend is not None
+        self._dequeue(entry)
+        waited = now - entry.request.arrived_at
+        self._view.waits.add(waited)
+        self._admission.served(now)
+        entry.cached = entry.match.get(backend.id, 0)
+        self._rerank(backend.launch(entry, now))
+        self._actions.append(
+            Dispatch(entry.request.id, backend.id, entry.cached, waited, placed.reason)
+        )
+
+    def _in_flight(self, id: str) -> Entry | None:
+        entry = self._entries.get(id)
+        return None if entry is None or entry.waiting else entry
