@@ -17,10 +17,10 @@ from collections.abc import Iterator
 import click
 
 from paceline.policies import registry
+from paceline.scheduler.config import SchedulerConfig
 from paceline.scheduler.events import Arrived, BackendChanged, Dispatch, Finished, FirstByte
 from paceline.scheduler.policy import Policy
 from paceline.scheduler.scheduler import Scheduler
-from paceline.scheduler.config import SchedulerConfig
 from paceline.scheduler.types import BackendSpec, Request, Usage
 
 FAMILY = 8
@@ -63,8 +63,14 @@ def measure(policy: Policy, waiting: int, backends: int, decisions: int) -> floa
 
     def arrive() -> None:
         request = next(source)
-        feed(Arrived(Request(**{f: getattr(request, f) for f in request.__struct_fields__}
-                             | {"arrived_at": now})))
+        feed(
+            Arrived(
+                Request(
+                    **{f: getattr(request, f) for f in request.__struct_fields__}
+                    | {"arrived_at": now}
+                )
+            )
+        )
 
     def serve() -> None:
         nonlocal now

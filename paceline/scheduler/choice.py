@@ -14,7 +14,7 @@ from paceline.scheduler.policy import Policy
 from paceline.scheduler.types import Request
 
 REASONS = {
-    "direct": "nobody else was waiting",
+    "direct": "it did not have to wait",
     "warm": "its prefix is cached there",
     "cold": "its turn came; nothing of it is cached",
     "leader": "it computes the prefix that others wait for",
@@ -27,6 +27,9 @@ REASONS = {
 REQUEST_COST = 64
 """Prefill tokens that one more running request is worth in placement: what a decode step of an 8B
 model takes longer for one more sequence (about 0.1 ms) over some tens of steps."""
+OWN_WORK = 2.0
+"""Weight of a request's own uncached tokens against those queued before it: the queue delays this
+request alone, computing a prefix again delays whoever comes after too."""
 SLACK = 4
 """Requests by which a backend may always exceed the bounded load: small counts are noise."""
 
@@ -54,11 +57,12 @@ class View:
         return max(match.values(), default=0)
 
     def cost(self, request: Request, backend: Backend) -> float:
-        """Prefill tokens before the first token: those queued there and this prompt's uncached
-        ones; what is being computed there counts as cached."""
+        """Prefill tokens queued there plus, doubled, this prompt's uncached ones, plus what the
+        running requests are worth; what is being computed there counts as cached."""
         cached, _ = backend.cache.upcoming(self._entries[request.id])
         uncached = max(0, request.prompt_tokens - cached)
-        return backend.prefill_tokens + uncached + REQUEST_COST * len(backend.in_flight)
+        load = backend.prefill_tokens + REQUEST_COST * len(backend.in_flight)
+        return load + OWN_WORK * uncached
 
 
 @dataclass(slots=True)
@@ -142,8 +146,6 @@ class Choice:
         if entry.retried:
             return "retry"
         cached = entry.match.get(backend.id, 0)
-        if self._view.now == entry.request.arrived_at:
-            return "direct"
         if entry.followed:
             return "follower"
         if any(len(node.waiting) > 1 and node.end > cached for node in entry.nodes):

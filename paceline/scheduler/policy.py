@@ -36,7 +36,7 @@ class View(Protocol):
         """Tokens of the prompt believed to be cached there, or where there are most."""
 
     def cost(self, request: Request, backend: Backend) -> float:
-        """Prefill tokens that must be computed there before this request's first token."""
+        """What running it there costs, in prefill tokens: work queued there and work it adds."""
 
 
 class Policy(Struct, kw_only=True, forbid_unknown_fields=True, dict=True):

@@ -65,11 +65,13 @@ class Scheduler:
         self._view = View(self._entries, random.Random(seed), Mean(0.0))
         self._choice = Choice(config, policy, self._fleet, self._view)
         self._seq = 0
+        self._arriving: Entry | None = None
         self._actions: list[Action] = []
 
     def handle(self, event: Event, now: float) -> list[Action]:
         """Take one event at time `now` (seconds); returns what to do, in this order."""
         self._actions = []
+        self._arriving = None
         self._view.now = now
         self._take(event, now)
         self._expire(now)
@@ -141,6 +143,7 @@ class Scheduler:
         entry = Entry(request, self._seq)
         self._seq += 1
         self._entries[request.id] = entry
+        self._arriving = entry
         expected = self._outputs.expect(request.model, request.max_tokens)
         entry.output_tokens = expected * request.n
         self._trie.add(entry)
@@ -337,9 +340,8 @@ class Scheduler:
         self._admission.served(now)
         entry.cached = entry.match.get(backend.id, 0)
         self._rerank(backend.launch(entry, now))
-        self._actions.append(
-            Dispatch(entry.request.id, backend.id, entry.cached, waited, placed.reason)
-        )
+        reason = "direct" if entry is self._arriving else placed.reason
+        self._actions.append(Dispatch(entry.request.id, backend.id, entry.cached, waited, reason))
 
     def _in_flight(self, id: str) -> Entry | None:
         entry = self._entries.get(id)

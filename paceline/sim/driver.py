@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from heapq import heappop, heappush
 from itertools import count
 from typing import Protocol
@@ -41,7 +42,7 @@ class Driver:
         """Let these requests arrive at their `arrived_at`."""
         for request in requests:
             self._requests[request.id] = request
-            self.at(request.arrived_at, lambda request=request: self.feed(Arrived(request)))
+            self.at(request.arrived_at, partial(self.feed, Arrived(request)))
 
     def feed(self, event: Event) -> None:
         """Hand one event to the scheduler now and start what it dispatches."""
@@ -58,11 +59,15 @@ class Driver:
             call()
 
     def _rearm(self) -> None:
+        """Keep one tick, as the proxy's driver does: an early one is harmless."""
         deadline = self._scheduler.deadline()
-        if deadline is not None and (self._tick_at is None or deadline < self._tick_at):
-            self._tick_at = deadline
-            self.at(max(deadline, self.now), self._tick)
+        if deadline is None:
+            self._tick_at = None
+        elif self._tick_at is None or deadline < self._tick_at:
+            self._tick_at = max(deadline, self.now)
+            self.at(self._tick_at, partial(self._tick, self._tick_at))
 
-    def _tick(self) -> None:
-        self._tick_at = None
-        self.feed(Tick())
+    def _tick(self, due: float) -> None:
+        if due == self._tick_at:
+            self._tick_at = None
+            self.feed(Tick())
