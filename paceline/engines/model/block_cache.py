@@ -1,8 +1,8 @@
 """vLLM's prefix cache: fixed blocks, chained hashes, freed blocks reused in LRU order.
 
-Rules read in vLLM 0.33 (`v1/core/block_pool.py`): an idle block keeps its hash until it is taken; the
-stamp is the moment its last user lets go; a sequence's tail goes before its head; unhashed blocks go
-first.
+Rules read in vLLM 0.33 (`v1/core/block_pool.py`): an idle block keeps its hash until it is taken;
+the stamp is the moment its last user lets go; a sequence's tail goes before its head; unhashed
+blocks go first.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 
 
 class BlockCache:
-    """A pool of `blocks` KV blocks, each idle (perhaps still cached) or held by `refs` sequences."""
+    """A pool of `blocks` KV blocks, each idle (perhaps still cached) or held by sequences."""
 
     def __init__(self, blocks: int) -> None:
         self.blocks = blocks

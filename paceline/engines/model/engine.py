@@ -32,7 +32,7 @@ class EngineConfig(Struct, frozen=True, kw_only=True):
     policy: EnginePolicy = "fcfs"
     """vLLM: fcfs or priority. SGLang: any but priority; see `sglang_order`."""
     priority: bool = False
-    """SGLang's `--enable-priority-scheduling` (with fcfs), without preemption of running requests."""
+    """SGLang's `--enable-priority-scheduling` (with fcfs) and `--disable-priority-preemption`."""
     seed: int = 0
     """Of SGLang's `random` policy."""
 
@@ -106,7 +106,7 @@ class Engine(Protocol):
     """An engine in virtual time. Call `step` when the last one ends, or after `add` when idle."""
 
     def add(self, request: SequenceRequest, now: float) -> None:
-        """Queue `request`; ValueError when its prompt can never fit the pool or its id is in use."""
+        """Queue `request`; ValueError when it can never fit the pool or its id is in use."""
 
     def abort(self, request_id: str) -> bool:
         """End `request_id` at once and free what it holds; False when it is not here."""

@@ -1,9 +1,11 @@
 """Step times and KV pools of common models on common GPUs, by name.
 
-Coefficients are least-squares fits, made for this project, to step-time grids of aiconfigurator-core
-0.12 (its measured kernels for vLLM 0.24 and SGLang 0.5.14; on the A100 vLLM 0.14 and SGLang 0.5.10),
-bf16. Median error is 1 to 5%, the ninth decile 3 to 17%. `s` stays 1 except where real runs were
-measured.
+Coefficients are least-squares fits, made for this project, to step-time grids of
+aiconfigurator-core 0.12 (its measured kernels for vLLM 0.24 and SGLang 0.5.14; on the A100 vLLM
+0.14 and SGLang 0.5.10), bf16. Median error is 1 to 5%, the ninth decile 3 to 17%. `s` stays 1
+except where real runs were measured: `llama-3.1-8b-h100` is 5% slower than its grid alone and
+another 5% when busy (vLLM 0.26, backlogs: makespan within 7%, 13% where many decode on one shared
+prefix).
 """
 
 from __future__ import annotations
@@ -23,8 +25,10 @@ class Preset(Struct, frozen=True, kw_only=True):
     """(0.92 of the memory - weights - about 3 GiB a GPU) / KV bytes a token, rounded."""
 
 
-def _time(tw: float, k: float, a: float, b: float, g: float, c0: float) -> StepTime:
-    return StepTime(tw=tw, k=k, a=a * 1e-3, b=b, g=g, c0=c0)
+def _time(
+    tw: float, k: float, a: float, b: float, g: float, c0: float, *, s: float = 1.0, pad: int = 0
+) -> StepTime:
+    return StepTime(tw=tw, k=k, a=a * 1e-3, b=b, g=g, c0=c0, s=s, pad=pad)
 
 
 def _both(time: StepTime, kv_tokens: int) -> Preset:
@@ -33,8 +37,15 @@ def _both(time: StepTime, kv_tokens: int) -> Preset:
 
 PRESETS: dict[str, Preset] = {
     "llama-3.1-8b-h100": Preset(
-        vllm=_time(4561, 19.78, 0.8158, 5.9, 0.0413, 2106),
-        sglang=_time(4459, 20.69, 0.8705, 4.0, 0.0418, 2212),
+        vllm=_time(4561, 19.78, 0.8158, 5.9, 0.0413, 2106, s=1.1),
+        sglang=_time(4459, 20.69, 0.8705, 4.0, 0.0418, 2212, s=1.1),
+        kv_tokens=430_000,
+    ),
+    # SGLang 0.5.16 with --attention-backend triton: attention 3 times as dear and padded, fitted to
+    # eight backlog runs (makespan within 6% on seven, 17% on the other).
+    "llama-3.1-8b-h100-triton": Preset(
+        vllm=_time(4561, 19.78, 0.8158, 5.9, 0.0413, 2106, s=1.1),
+        sglang=_time(4459, 20.69, 2.6115, 4.0, 0.0418, 2212, s=1.1, pad=128),
         kv_tokens=430_000,
     ),
     "llama-3.1-8b-h200": Preset(

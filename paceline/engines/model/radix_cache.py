@@ -67,7 +67,7 @@ class RadixCache:
         return node, at // TOKEN_BYTES
 
     def insert(self, tape: bytes, length: int) -> tuple[Node, int]:
-        """Add the first `length` tokens; the node where their whole pages end, and where that is."""
+        """Add the first `length` tokens; the node where their whole pages end, and that length."""
         node, cached = self.match(tape, length)
         start, end = cached * TOKEN_BYTES, self._aligned(length)
         if start < end:

@@ -44,7 +44,7 @@ class SglangEngine(Pipeline[SglangSequence]):
         """Choices of a request with n > 1, until its prompt has been computed once."""
 
     def add(self, request: SequenceRequest, now: float) -> None:
-        """Queue `request`; ValueError when its prompt can never fit the pool or its id is in use.
+        """Queue `request`; ValueError when it can never fit the pool or its id is in use.
 
         The prompt of a request with several choices is computed once before they are queued, as
         SGLang's tokenizer manager does.
@@ -127,7 +127,7 @@ class SglangEngine(Pipeline[SglangSequence]):
     def _admit(
         self, sequence: SglangSequence, budget: AdmissionBudget, plan: Plan[SglangSequence]
     ) -> bool:
-        """Take the queue's next into the batch, whole or as the one chunked; False stops the pass."""
+        """Take the queue's next into the batch, whole or in chunks; False stops the pass."""
         if self._full or budget.chunk <= 0:
             return False
         admitted = len(self._running) + len(self._prefilling) + (self._chunked is not None)

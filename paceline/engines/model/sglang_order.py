@@ -1,7 +1,7 @@
 """SGLang's own scheduling policies: how each sorts the waiting queue before every admission pass.
 
-Keys, thresholds and the fall-back as in SGLang 0.5.23 (`schedule_policy.py`); sorts are stable and in
-place, so that the order of one pass is the starting point of the next.
+Keys, thresholds and the fall-back as in SGLang 0.5.23 (`schedule_policy.py`); sorts are stable and
+in place, so that the order of one pass is the starting point of the next.
 """
 
 from __future__ import annotations

@@ -55,12 +55,12 @@ class StepTime(Struct, frozen=True, kw_only=True):
     s: float = 1.0
     """Calibration: measured over predicted time."""
     pad: int = 0
-    """When not 0, each prefill of a batch reads its cached part as if it were as long as the batch's
-    longest, rounded up to `pad`: so did SGLang 0.5.16's triton prefill (measured on an H100)."""
+    """When not 0, each prefill of a batch reads its cached part as if it were as long as the longest
+    of the batch, rounded up to `pad`: so did SGLang 0.5.16's triton prefill (measured, H100)."""
 
     def seconds(self, work: Work) -> float:
         """Seconds that a step with `work` takes."""
-        dense = (self.tw**8 + (self.k * work.tokens) ** 8) ** 0.125
+        dense: float = (self.tw**8 + (self.k * work.tokens) ** 8) ** 0.125
         attention = self.a * self._area(work) + self.b * work.decodes + self.g * work.context
         return self.s * (self.c0 + dense + attention) * 1e-6
 

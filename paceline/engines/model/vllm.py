@@ -1,9 +1,9 @@
-"""vLLM's scheduler (V1, read in 0.33): one mixed batch a step, running first, then the queue's head.
+"""vLLM's scheduler (V1, read in 0.33): one mixed batch a step, running first, then the queue.
 
-The budget of a step is shared by decodes and prefills. A prefix is published when it is scheduled, so
-that a later request of the same step already hits it. Whoever does not fit stops the queue; a decode
-that finds no block preempts the newest (or worst) sequence, which computes everything anew but for
-what it still finds in the cache.
+The budget of a step is shared by decodes and prefills. A prefix is published when it is scheduled,
+so that a later request of the same step already hits it. Whoever does not fit stops the queue; a
+decode that finds no block preempts the newest (or worst) sequence, which computes everything anew
+but for what it still finds in the cache.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class VllmEngine(Pipeline[VllmSequence]):
         self._arrivals = 0
 
     def add(self, request: SequenceRequest, now: float) -> None:
-        """Queue `request`; ValueError when its prompt can never fit the pool or its id is in use."""
+        """Queue `request`; ValueError when it can never fit the pool or its id is in use."""
         room = self._room(request, self._kv_tokens)
         tapes = self._tapes.of(request)
         sequences = [self._sequence(request, i, tape, room) for i, tape in enumerate(tapes)]
