@@ -26,15 +26,19 @@ class Shape(Protocol):
 
     def whole(self, generation: Generation) -> object:
         """The body of a reply that is not streamed."""
+        ...
 
     def opening(self, generation: Generation) -> Iterator[bytes]:
         """What a stream says before the first token."""
+        ...
 
     def piece(self, generation: Generation, piece: Piece) -> bytes:
         """What it says for one token."""
+        ...
 
     def closing(self, generation: Generation) -> Iterator[bytes]:
         """What it says after the last one."""
+        ...
 
 
 class OpenAIShape:

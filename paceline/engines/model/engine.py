@@ -107,15 +107,20 @@ class Engine(Protocol):
 
     def add(self, request: SequenceRequest, now: float) -> None:
         """Queue `request`; ValueError when it can never fit the pool or its id is in use."""
+        ...
 
     def abort(self, request_id: str) -> bool:
         """End `request_id` at once and free what it holds; False when it is not here."""
+        ...
 
     def step(self, now: float) -> Step | None:
         """End the step under way, if any, and begin the next; None when there is nothing to do."""
+        ...
 
     def load(self) -> EngineLoad:
         """The engine's figures as of the last call."""
+        ...
 
     def flush_cache(self) -> bool:
         """Forget every cached prefix; False, and nothing happens, while a request is here."""
+        ...

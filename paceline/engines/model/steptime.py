@@ -55,8 +55,8 @@ class StepTime(Struct, frozen=True, kw_only=True):
     s: float = 1.0
     """Calibration: measured over predicted time."""
     pad: int = 0
-    """When not 0, each prefill of a batch reads its cached part as if it were as long as the longest
-    of the batch, rounded up to `pad`: so did SGLang 0.5.16's triton prefill (measured, H100)."""
+    """When not 0, each prefill of a batch reads its cached part as if it were as long as the
+    longest of the batch, rounded up to `pad`: so did SGLang 0.5.16's triton prefill on an H100."""
 
     def seconds(self, work: Work) -> float:
         """Seconds that a step with `work` takes."""

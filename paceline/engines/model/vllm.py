@@ -86,28 +86,54 @@ class VllmEngine(Pipeline[VllmSequence]):
 
     def _schedule_running(self, plan: Plan[VllmSequence]) -> bool:
         """Give every running sequence its tokens; whether somebody was preempted for it."""
-        preempted = False
+        preemptions = self.counters.preemptions
         at = 0
         while at < len(self._running) and plan.work.tokens < self._budget:
             sequence = self._running[at]
-            sequence.scheduled = 0
-            if sequence.planned < sequence.limit:
-                wanted = sequence.prompt_tokens + sequence.planned - sequence.computed
-                count = min(wanted, self._budget - plan.work.tokens)
-                missing = self._missing(sequence, sequence.computed + count)
-                while missing > self.cache.free:
-                    preempted = True
-                    if self._preempt(at, plan) is sequence:
-                        return True
-                self._schedule(sequence, count, missing, plan)
-            at = self._after(sequence, at)
-        return preempted
+            if self._decode_in_block(sequence, plan):
+                at += 1
+            elif self._schedule_more(sequence, at, plan):
+                at = self._after(sequence, at)
+            else:
+                break
+        return self.counters.preemptions > preemptions
 
     def _after(self, sequence: VllmSequence, at: int) -> int:
         """Place after `sequence`, which stood at `at` unless a victim before it left."""
         while self._running[at] is not sequence:
             at -= 1
         return at + 1
+
+    def _decode_in_block(self, sequence: VllmSequence, plan: Plan[VllmSequence]) -> bool:
+        """Add a decode that neither begins nor ends a block, the commonest case by far."""
+        before = sequence.computed
+        if (
+            sequence.planned >= sequence.limit
+            or before + 1 != sequence.prompt_tokens + sequence.planned
+            or before < sequence.prompt_tokens
+            or (before + 1) % self._block < 2
+        ):
+            return False
+        sequence.computed = before + 1
+        sequence.planned += 1
+        sequence.scheduled = 1
+        plan.work.decode(before)
+        plan.sampling.append(sequence)
+        return True
+
+    def _schedule_more(self, sequence: VllmSequence, at: int, plan: Plan[VllmSequence]) -> bool:
+        """Give `sequence`, which stands at `at`, what it wants; False when it was preempted."""
+        sequence.scheduled = 0
+        if sequence.planned >= sequence.limit:
+            return True
+        wanted = sequence.prompt_tokens + sequence.planned - sequence.computed
+        count = min(wanted, self._budget - plan.work.tokens)
+        missing = self._missing(sequence, sequence.computed + count)
+        while missing > self.cache.free:
+            if self._preempt(at, plan) is sequence:
+                return False
+        self._schedule(sequence, count, missing, plan)
+        return True
 
     def _schedule_waiting(self, plan: Plan[VllmSequence]) -> None:
         while plan.work.tokens < self._budget and len(self._running) < self._max_running:
