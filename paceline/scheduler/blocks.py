@@ -1,7 +1,7 @@
 """How a prompt is cut into blocks and each block's key made from the one before it.
 
-Blocks double in size every `RUN` blocks, so that a 128k-token prompt has about 260 of them while
-the match is never coarser than 1/64 of what precedes it. 512 characters a block is the knee of cost
+Blocks double in size every `RUN` blocks, so that a 128k-token prompt has about 160 of them while
+the match is never coarser than 1/32 of what precedes it. 512 characters a block is the knee of cost
 against precision (95% of the exact match at a quarter of the cost of 128).
 """
 
@@ -16,9 +16,9 @@ BLOCK_BYTES = 512
 """UTF-8 bytes of canonical text in a base block."""
 BLOCK_IDS = 128
 """Token ids in a base block: about as much text as `BLOCK_BYTES`."""
-RUN = 64
-MAX_BLOCKS = 512
-"""Deepest path in the trie: 8 million characters; a prompt's rest beyond it is not shared."""
+RUN = 32
+MAX_BLOCKS = 256
+"""Deepest path in the trie: 4 MB of text; a prompt's rest beyond it is not shared."""
 
 BOUNDS: tuple[int, ...] = tuple(accumulate(1 << (i // RUN) for i in range(MAX_BLOCKS)))
 """BOUNDS[d] is where block d ends, in base blocks."""
