@@ -58,9 +58,9 @@ def read(prompt: str | Sequence[Item], field: str) -> Prompt:
 
 
 def _batch(prompts: list[bytes], field: str, *, is_ids: bool) -> Prompt:
-    """One prompt for many. An empty one among them ends SGLang 0.5.23 on CPU; vLLM refuses it."""
-    if not all(prompts):
-        raise BadRequest(f"{field}: must not hold an empty prompt", field)
+    """One prompt for many. Some may be empty for SGLang, none for vLLM, all for neither."""
+    if not any(prompts):
+        raise BadRequest(f"{field}: must not be empty prompts only", field)
     total = sum(map(len, prompts))
     size, tokens = (0, total // 4) if is_ids else (total, 0)
     return Prompt(prompts[0], is_ids, size, tokens, len(prompts))

@@ -114,8 +114,8 @@ def test_huge_numbers_are_capped() -> None:
         (CHAT, b'{"x": ' + b"[" * 200_000 + b"]" * 200_000 + b"}", None, "nested too deeply"),
         (COMPLETION, b"{}", "prompt", "required"),
         (COMPLETION, b'{"prompt": []}', "prompt", "must not be an empty list"),
-        (COMPLETION, b'{"prompt": [[]]}', "prompt", "must not hold an empty prompt"),
-        (COMPLETION, b'{"prompt": ["a", ""]}', "prompt", "must not hold an empty prompt"),
+        (COMPLETION, b'{"prompt": [[]]}', "prompt", "empty prompts only"),
+        (COMPLETION, b'{"prompt": ["", ""]}', "prompt", "empty prompts only"),
         (COMPLETION, b'{"prompt": ["a", 1]}', "prompt", "must not mix"),
         (COMPLETION, b'{"prompt": [[1], "a"]}', "prompt", "must not mix"),
         (COMPLETION, b'{"prompt": [-1]}', "prompt", "out of range"),
@@ -146,6 +146,7 @@ def test_a_wrong_body_is_refused(path: str, body: bytes, param: str | None, word
     "body",
     [
         b'{"prompt": ""}',
+        b'{"prompt": ["a", ""]}',
         b'{"prompt": "a", "temperature": NaN}',
         b'\xef\xbb\xbf{"prompt": "a"}',
         b'{"prompt": null, "prompt_embeds": "AAAA"}',
@@ -157,7 +158,7 @@ def test_a_wrong_body_is_refused(path: str, body: bytes, param: str | None, word
 )
 def test_what_an_engine_may_serve_is_passed_on(body: bytes) -> None:
     """An unusual body is for the engine to judge."""
-    assert parse(COMPLETION, body).n == 1
+    assert parse(COMPLETION, body).n >= 1
 
 
 @pytest.mark.parametrize("content", [None, "", [], [{"type": "text", "text": "a"}], ["a"]])
