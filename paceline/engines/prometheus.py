@@ -6,6 +6,7 @@ microseconds where prometheus_client's parser takes 9 ms for 50 kB.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 
@@ -13,21 +14,28 @@ _LABEL = re.compile(rb'(\w+)="((?:[^"\\]|\\.)*)"')
 
 
 def samples(text: bytes, name: str) -> Iterator[tuple[dict[str, str], float]]:
-    """Labels and value of each sample of the metric `name`; unreadable lines are left out."""
+    """Labels and value of each sample of `name`; those without a finite value are left out."""
     key = name.encode()
     at = 0 if text.startswith(key) else _next(text, key, 0)
     while at >= 0:
         end = text.find(b"\n", at)
         line = text[at + len(key) : end if end >= 0 else len(text)]
-        if line[:1] in (b"{", b" "):
-            labels, _, rest = line.rpartition(b"}")
-            try:
-                value = float(rest.split()[0])
-            except (ValueError, IndexError):
-                pass
-            else:
-                yield {k.decode(): v.decode() for k, v in _LABEL.findall(labels)}, value
+        if line[:1] in (b"{", b" ") and (sample := _sample(line)) is not None:
+            yield sample
         at = _next(text, key, at)
+
+
+def _sample(line: bytes) -> tuple[dict[str, str], float] | None:
+    """Labels and value from what follows the name; engines write NaN for what they do not know."""
+    labels, _, rest = line.rpartition(b"}")
+    try:
+        value = float(rest.split()[0])
+    except (ValueError, IndexError):
+        return None
+    if not math.isfinite(value):
+        return None
+    pairs = _LABEL.findall(labels)
+    return {name.decode(): text.decode(errors="replace") for name, text in pairs}, value
 
 
 def _next(text: bytes, key: bytes, start: int) -> int:

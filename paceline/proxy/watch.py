@@ -7,6 +7,7 @@ import random
 from typing import Protocol
 
 import structlog
+from msgspec import structs
 
 from paceline.engines.adapter import MODELS, Adapter
 from paceline.engines.base import Facts
@@ -79,15 +80,24 @@ class Watch:
 
     async def run(self) -> None:
         """Health at its interval, load in between while anything is in flight."""
+        self.introduce()
         health_due = self._sink.now()
         while True:
-            if self._sink.now() >= health_due:
-                await self.check()
-                health_due = self._sink.now() + _jitter(self._config.probe_seconds)
-            if self._entry.up and self._requests.in_flight(self._entry.id) > 0:
-                await self.poll_load()
+            try:
+                if self._sink.now() >= health_due:
+                    health_due = self._sink.now() + _jitter(self._config.probe_seconds)
+                    await self.check()
+                if self._entry.up and self._requests.in_flight(self._entry.id) > 0:
+                    await self.poll_load()
+            except Exception:
+                self._log.exception("watch failed")  # a watch that ends would freeze its backend
             pause = min(_jitter(LOAD_SECONDS), health_due - self._sink.now())
             await asyncio.sleep(max(pause, 0.0))
+
+    def introduce(self) -> None:
+        """Tell that there is such a backend, though not yet up."""
+        models = tuple(self._entry.config.models) or None
+        self._tell(BackendSpec(id=self._entry.id, models=models, up=False))
 
     async def check(self) -> None:
         """One health check."""
@@ -103,7 +113,7 @@ class Watch:
             await self._notice_restart(reply)
 
     async def poll_load(self) -> None:
-        """Ask for the load; the first place that tells it is remembered by its success."""
+        """Ask for the load, in the best place that tells it; there may be none."""
         assert self._adapter is not None
         for path in self._adapter.loads:
             asked_at = self._sink.now()
@@ -152,10 +162,12 @@ class Watch:
 
     def _learned(self, adapter: Adapter, facts: Facts) -> None:
         """Take over what the backend says of itself, and that it is up."""
-        was_down = self._adapter is not None and not self._entry.up
-        if self._facts is not None and _restarted(self._facts, facts, was_down):
-            self._log.warning("backend restarted")
-            self._sink.backend_reset(self._entry.id)
+        was_down = not self._entry.up
+        if self._facts is not None:
+            if _restarted(self._facts, facts, was_down):
+                self._log.warning("backend restarted")
+                self._sink.backend_reset(self._entry.id)
+            facts = _completed(facts, self._facts)
         self._adapter, self._facts, self._failures = adapter, facts, 0
         self._facts_due = self._sink.now() + FACTS_SECONDS
         entry, config = self._entry, self._entry.config
@@ -189,6 +201,13 @@ def _restarted(before: Facts, now: Facts, was_down: bool) -> bool:
     if before.started_at is None or now.started_at is None:
         return was_down
     return before.started_at != now.started_at
+
+
+def _completed(now: Facts, before: Facts) -> Facts:
+    """The facts; where only the models came this time, the rest stands as it was."""
+    if now.started_at is not None or before.started_at is None:
+        return now
+    return structs.replace(before, models=now.models or before.models)
 
 
 def _spec(entry: Entry, facts: Facts) -> BackendSpec:
