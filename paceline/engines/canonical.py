@@ -16,12 +16,14 @@ from xxhash import xxh3_128_digest
 from paceline.engines.bodies import ABSENT, Chat, Message
 
 MEDIA_TOKENS = 1000
-"""Flat guess for an image, a clip or an embedding: between the 85 to 1,105 tokens of a 1024-pixel
-picture with OpenAI's tiling and the 1,369 of Qwen2.5-VL (28-pixel patches, 1036 x 1036)."""
+"""Flat guess for a picture, a clip or an embedding: 1024 x 1024 pixels are 765 tokens by OpenAI's
+tiling and 1,369 by Qwen2.5-VL's patches of 28 pixels."""
 
 _SETTING, _TOOL, _DOCUMENTS = b"\xff\xf8", b"\xff\xf9", b"\xff\xfa"
 _ROLE, _EXTRA, _CONTENT = b"\xff\xfb", b"\xff\xfc", b"\xff\xfd"
 _PART, _MEDIA = b"\xff\xfe", b"\xff\xf7"
+_NO_EXTRAS = (ABSENT,) * 4
+_NO_CALLS = (ABSENT,) * 3
 
 
 class _Part(Struct):
@@ -72,18 +74,22 @@ def _message(message: Message, out: list[bytes]) -> int:
     """Append one message in the order role, name, reasoning, content, calls; count its media."""
     media = 0
     out += _ROLE, message.role.encode()
-    _extra(out, message.name, message.tools, message.reasoning, message.reasoning_content)
+    before = (message.name, message.tools, message.reasoning, message.reasoning_content)
+    if before != _NO_EXTRAS:
+        _extra(out, before)
     content = message.content
     out.append(_CONTENT)
     if isinstance(content, str):
         out.append(content.encode())
     elif content is not None:
         media = _parts(content, out)
-    _extra(out, message.tool_calls, message.function_call, message.tool_call_id)
+    after = (message.tool_calls, message.function_call, message.tool_call_id)
+    if after != _NO_CALLS:
+        _extra(out, after)
     return media
 
 
-def _extra(out: list[bytes], *raws: Raw) -> None:
+def _extra(out: list[bytes], raws: tuple[Raw, ...]) -> None:
     for index, raw in enumerate(raws):
         if raw is not ABSENT and (text := compact(raw)):
             out += _EXTRA, b"%d" % index, text

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from paceline.engines.api import PATHS, BadRequest, Call, parse
@@ -327,6 +327,7 @@ def outcome(path: str, body: bytes) -> Request | BadRequest:
         return error
 
 
+@settings(deadline=None)  # a busy machine is no failure
 @given(st.sampled_from(sorted(PATHS)), bodies | values)
 def test_any_json_is_a_call_or_refused(path: str, body: Any) -> None:
     """Whatever a client sends, no other exception comes out."""
@@ -339,6 +340,7 @@ def test_any_json_is_a_call_or_refused(path: str, body: Any) -> None:
         assert end.n >= 1
 
 
+@settings(deadline=None)  # a busy machine is no failure
 @given(st.sampled_from(sorted(PATHS)), st.binary(max_size=60))
 def test_any_bytes_are_a_call_or_refused(path: str, body: bytes) -> None:
     """Not even bytes that are no JSON."""
@@ -354,6 +356,7 @@ messages = st.lists(
 )
 
 
+@settings(deadline=None)  # a busy machine is no failure
 @given(messages, messages)
 def test_a_longer_conversation_extends_the_shorter(head: list[Any], tail: list[Any]) -> None:
     """Equal leading messages give equal leading keys, in one chat and between two."""
@@ -363,6 +366,7 @@ def test_a_longer_conversation_extends_the_shorter(head: list[Any], tail: list[A
     assert other[: len(short)] == short
 
 
+@settings(deadline=None)  # a busy machine is no failure
 @given(st.lists(st.integers(0, 2**32 - 1), min_size=1, max_size=400), st.integers(1, 400))
 def test_longer_ids_extend_the_shorter(ids: list[int], cut: int) -> None:
     """The keys of a prompt begin with the keys of each of its beginnings."""
