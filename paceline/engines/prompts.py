@@ -69,7 +69,7 @@ def _batch(prompts: list[bytes], field: str, *, is_ids: bool) -> Prompt:
 def _pack(ids: object, field: str) -> bytes:
     """Four bytes an id, the least significant first.
 
-    A negative id is not passed on: SGLang 0.5.23 (on CPU) looks it up unchecked, and the engine dies.
+    A negative id is not passed on: SGLang 0.5.23 (on CPU) looks it up unchecked and ends.
     """
     if not isinstance(ids, list):
         raise BadRequest(f"{field}: must not mix token ids with anything else", field)
