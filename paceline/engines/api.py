@@ -1,0 +1,190 @@
+"""Reads the bodies of the routes that are scheduled into what the scheduler needs to know."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from math import ceil
+from types import MappingProxyType
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from paceline.engines import canonical, prompts
+from paceline.engines.bodies import (
+    LARGEST,
+    BadRequest,
+    Chat,
+    Common,
+    Completion,
+    Generate,
+    Sampling,
+    decode,
+    flag,
+    present,
+    whole,
+)
+from paceline.engines.canonical import MEDIA_TOKENS
+from paceline.engines.prompts import Prompt
+from paceline.scheduler.blocks import BLOCK_BYTES, BLOCK_IDS, chain, cut
+from paceline.scheduler.types import Request
+
+__all__ = ["PATHS", "BadRequest", "Call", "parse"]
+
+_chat = msgspec.json.Decoder(Chat)
+_completion = msgspec.json.Decoder(Completion)
+_generate = msgspec.json.Decoder(Generate)
+
+
+class Call(Struct, frozen=True, kw_only=True):
+    """What one request body says, before the scheduler's names and clock are put on it."""
+
+    model: str
+    """Empty when the body names none: then any backend will do."""
+    streaming: bool
+    max_tokens: int | None
+    """The limit on a choice, given or the route's default; None for the rest of the context."""
+    n: int
+    """Choices in all: those asked for a prompt, times the prompts."""
+    priority: int | None
+    """As the body has it: vLLM serves lower numbers first, SGLang higher ones."""
+    prompt: Prompt
+    variant: bytes = b""
+    """LoRA path, cache salt and extra key: prompts that differ in one share no cache."""
+
+    def to_request(
+        self,
+        *,
+        id: str,
+        arrived_at: float,
+        seed: bytes,
+        priority: int = 0,
+        tenant: str = "",
+        deadline: float | None = None,
+        bytes_per_token: float = 4.0,
+    ) -> Request:
+        """The request for the scheduler, its prompt cut into chained block keys.
+
+        Args:
+            seed: secret of this process, of one length, so that keys cannot be made to collide.
+            bytes_per_token: how much text is a token for this model; token ids need no estimate.
+        """
+        prompt = self.prompt
+        kind, base = (b"ids", BLOCK_IDS * 4) if prompt.is_ids else (b"text", BLOCK_BYTES)
+        root = b"\xff".join((seed, self.model.encode(), self.variant, kind))
+        return Request(
+            id=id,
+            arrived_at=arrived_at,
+            model=self.model,
+            prefix=chain(root, cut(prompt.data, base)),
+            block_tokens=float(BLOCK_IDS) if prompt.is_ids else BLOCK_BYTES / bytes_per_token,
+            prompt_tokens=prompt.tokens + ceil(prompt.size / bytes_per_token),
+            max_tokens=self.max_tokens,
+            n=self.n,
+            streaming=self.streaming,
+            priority=priority,
+            tenant=tenant,
+            deadline=deadline,
+        )
+
+
+def parse(path: str, body: bytes) -> Call:
+    """What the body of a request to `path` (one of `PATHS`) asks for.
+
+    Raises:
+        BadRequest: what no engine would serve, naming the field and the problem.
+    """
+    try:
+        return PATHS[path](body)
+    except UnicodeDecodeError as error:
+        raise BadRequest(f"the body is not UTF-8: {error.reason}") from None
+    except RecursionError:
+        raise BadRequest("the body is nested too deeply") from None
+    except msgspec.DecodeError as error:
+        raise BadRequest(f"the body is not JSON: {error}") from None
+
+
+def _parse_chat(body: bytes) -> Call:
+    fields = decode(_chat, body)
+    if not fields.messages and fields.input_ids is None:
+        problem = "must not be empty" if fields.messages == [] else "is required"
+        raise BadRequest(f"messages: {problem}", "messages")
+    if fields.input_ids is not None:
+        prompt = prompts.read(fields.input_ids, "input_ids")
+    else:
+        text, media = canonical.chat(fields)
+        prompt = Prompt(text, size=len(text), tokens=media * MEDIA_TOKENS)
+    limit = whole(fields.max_completion_tokens, "max_completion_tokens", 0, None)
+    if limit is None:
+        limit = whole(fields.max_tokens, "max_tokens", 0, None)
+    return _call(fields, prompt, limit, fields.n)
+
+
+def _parse_completion(body: bytes) -> Call:
+    fields = decode(_completion, body)
+    embeds = present(fields.prompt_embeds)
+    if fields.prompt is None and not embeds:
+        raise BadRequest("prompt: is required", "prompt")
+    prompt = Prompt(b"") if fields.prompt is None else prompts.read(fields.prompt, "prompt")
+    variant = b""
+    if embeds:
+        variant = canonical.digest(fields.prompt_embeds)
+        prompt = prompt.plus(MEDIA_TOKENS)
+    return _call(fields, prompt, whole(fields.max_tokens, "max_tokens", 0, None), fields.n, variant)
+
+
+def _parse_generate(body: bytes) -> Call:
+    fields = decode(_generate, body)
+    media = [
+        raw for raw in (fields.image_data, fields.video_data, fields.audio_data) if present(raw)
+    ]
+    prompt = prompts.generate(fields).plus(MEDIA_TOKENS * len(media))
+    sampling = fields.sampling_params or Sampling()
+    choices = sampling if isinstance(sampling, list) else [sampling]
+    limits = [
+        whole(item.max_new_tokens, "sampling_params.max_new_tokens", 0, None) for item in choices
+    ]
+    limit = None if None in limits else max(known for known in limits if known is not None)
+    variant = b"".join(canonical.digest(raw) for raw in media)
+    return _call(fields, prompt, limit, choices[0].n, variant, "sampling_params.n")
+
+
+def _call(
+    fields: Common,
+    prompt: Prompt,
+    max_tokens: int | None,
+    choices: Any,
+    media: bytes = b"",
+    field: str = "n",
+) -> Call:
+    priority = fields.priority
+    if priority is not None:
+        priority = whole(priority, "priority", -LARGEST, None)
+    n = whole(choices, field, 1, 1) or 1
+    return Call(
+        model=fields.model or "",
+        streaming=flag(fields.stream, "stream"),
+        max_tokens=max_tokens,
+        n=min(n * prompt.count, LARGEST),
+        priority=priority,
+        prompt=prompt,
+        variant=_variant(fields, media),
+    )
+
+
+def _variant(fields: Common, media: bytes) -> bytes:
+    """Empty for nearly all requests; a batch's list of salts is taken whole."""
+    raws = (fields.lora_path, fields.cache_salt, fields.extra_key)
+    if not media and not any(map(present, raws)):
+        return b""
+    return b"\xff".join((media, *map(canonical.compact, raws)))
+
+
+PATHS: Mapping[str, Callable[[bytes], Call]] = MappingProxyType(
+    {
+        "/v1/chat/completions": _parse_chat,
+        "/v1/completions": _parse_completion,
+        "/generate": _parse_generate,
+    }
+)
+"""The routes whose requests are scheduled."""

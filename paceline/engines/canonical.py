@@ -1,0 +1,121 @@
+"""One text for prompts that engines render alike, in the order in which chat templates put it.
+
+Templates print tools (and documents) beside the system message, then the messages in order: so does
+the canonical text. Template arguments (`chat_template`, `chat_template_kwargs`, `reasoning_effort`)
+may change any line, so they go before everything; `response_format` is left out, since it guides
+sampling and hardly any template prints it. Parts are told apart by bytes that UTF-8 never uses, so
+no message can imitate another's structure.
+"""
+
+from __future__ import annotations
+
+import msgspec
+from msgspec import Raw, Struct
+from xxhash import xxh3_128_digest
+
+from paceline.engines.bodies import ABSENT, Chat, Message
+
+MEDIA_TOKENS = 1000
+"""Flat guess for a picture, a clip or an embedding: 1024 x 1024 pixels are 765 tokens by OpenAI's
+tiling and 1,369 by Qwen2.5-VL's patches of 28 pixels."""
+
+_SETTING, _TOOL, _DOCUMENTS = b"\xff\xf8", b"\xff\xf9", b"\xff\xfa"
+_ROLE, _EXTRA, _CONTENT = b"\xff\xfb", b"\xff\xfc", b"\xff\xfd"
+_PART, _MEDIA = b"\xff\xfe", b"\xff\xf7"
+_NO_EXTRAS = (ABSENT,) * 4
+_NO_CALLS = (ABSENT,) * 3
+
+
+class _Part(Struct):
+    text: str | None = None
+    thinking: str | None = None
+    refusal: str | None = None
+
+
+_part = msgspec.json.Decoder(_Part)
+
+
+def compact(raw: Raw) -> bytes:
+    """A JSON value without its white space; empty for null or nothing.
+
+    Escapes (`\\u00e9` for `é`) are resolved too, which takes building the value: only where there
+    are any. The order of keys is kept, since templates print objects as they came.
+    """
+    data = bytes(raw)
+    if not data or data == b"null":
+        return b""
+    if b"\\" in data:
+        return msgspec.json.encode(msgspec.json.decode(data))
+    return msgspec.json.format(data, indent=-1)
+
+
+def digest(raw: Raw) -> bytes:
+    """The hash of a value as it stands: megabytes of picture are read once and never copied."""
+    return xxh3_128_digest(memoryview(raw))
+
+
+def chat(body: Chat) -> tuple[bytes, int]:
+    """The canonical text of a chat and how many media parts are in it."""
+    out: list[bytes] = []
+    media = 0
+    for setting in (body.chat_template, body.chat_template_kwargs, body.reasoning_effort):
+        if setting is not ABSENT:
+            out += _SETTING, compact(setting)
+    for tool in body.tools or ():
+        out += _TOOL, compact(tool)
+    if body.documents is not ABSENT:
+        out += _DOCUMENTS, compact(body.documents)
+    for message in body.messages or ():
+        media += _message(message, out)
+    return b"".join(out), media
+
+
+def _message(message: Message, out: list[bytes]) -> int:
+    """Append one message in the order role, name, reasoning, content, calls; count its media."""
+    media = 0
+    out += _ROLE, message.role.encode()
+    before = (message.name, message.tools, message.reasoning, message.reasoning_content)
+    if before != _NO_EXTRAS:
+        _extra(out, before)
+    content = message.content
+    out.append(_CONTENT)
+    if isinstance(content, str):
+        out.append(content.encode())
+    elif content is not None:
+        media = _parts(content, out)
+    after = (message.tool_calls, message.function_call, message.tool_call_id)
+    if after != _NO_CALLS:
+        _extra(out, after)
+    return media
+
+
+def _extra(out: list[bytes], raws: tuple[Raw, ...]) -> None:
+    for index, raw in enumerate(raws):
+        if raw is not ABSENT and (text := compact(raw)):
+            out += _EXTRA, b"%d" % index, text
+
+
+def _parts(parts: list[Raw], out: list[bytes]) -> int:
+    """Append content parts; a single text part reads like the plain string, as templates do."""
+    media = 0
+    for index, raw in enumerate(parts):
+        if index:
+            out.append(_PART)
+        text = _text(raw)
+        if text is None:
+            out += _MEDIA, digest(raw)
+            media += 1
+        else:
+            out.append(text.encode())
+    return media
+
+
+def _text(raw: Raw) -> str | None:
+    """The text of a content part; None when it is a picture, sound, or anything else."""
+    try:
+        part = _part.decode(raw)
+    except msgspec.ValidationError:
+        return None
+    if part.text is not None:
+        return part.text
+    return part.thinking if part.thinking is not None else part.refusal
