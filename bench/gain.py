@@ -2,9 +2,9 @@
 
     python -m bench.gain [--check] [--json FILE] [--plot FILE]
 
-64 families of 6 prompts (2,000 shared and 200 own tokens, 16 out) are sent at once in shuffled order
-to one emulated engine: directly, and through `paceline serve` under each policy. With a KV pool of
-16 families order decides; with a pool that holds everything the proxy must cost nothing.
+64 families of 6 prompts (2,000 shared and 200 own tokens, 16 out) are sent at once in shuffled
+order to one emulated engine: directly, and through `paceline serve` under each policy. With a KV
+pool of 16 families order decides; with a pool that holds everything the proxy must cost nothing.
 """
 
 from __future__ import annotations

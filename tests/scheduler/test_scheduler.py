@@ -14,6 +14,7 @@ from paceline.scheduler.events import (
     BackendRemoved,
     BackendReset,
     Cancelled,
+    Event,
     Failed,
     FirstByte,
     LoadReported,
@@ -87,7 +88,7 @@ class TestUncontended:
         talk = Talk()
         talk.arrive("a")
         talk.finish("a", 1.0)
-        for event in [
+        events: list[Event] = [
             FirstByte("a"),
             Failed("a"),
             Failed("a", retry=True),
@@ -97,7 +98,8 @@ class TestUncontended:
             BackendReset("never"),
             BackendRemoved("never"),
             Tick(),
-        ]:
+        ]
+        for event in events:
             assert talk.say(event, 2.0) == ""
         assert talk.finish("a", 3.0) == ""
         assert repr(talk.scheduler) == "<Scheduler [0 waiting, 0 in flight]>"
