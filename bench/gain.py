@@ -10,52 +10,18 @@ pool of 16 families order decides; with a pool that holds everything the proxy m
 from __future__ import annotations
 
 import asyncio
-import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
 import click
 import msgspec
 
-from bench.load import Prompt, Result, families, send
+from bench.figures import Run, summarise, table
+from bench.load import Prompt, families, send
 from bench.processes import free_port, paceline
 
 SHARED, UNIQUE, OUTPUT = 2000, 200, 16
 POOLS = {"16 families": 16 * (SHARED + UNIQUE), "everything": 400_000}
-
-
-class Run(msgspec.Struct, kw_only=True):
-    """One line of the table."""
-
-    engine: str
-    pool: str
-    target: str
-    makespan_s: float
-    hit_rate: float
-    ttft_mean_s: float
-    ttft_p50_s: float
-    ttft_p90_s: float
-    ttft_p99_s: float
-    against_direct: float = 1.0
-    """Makespan of the direct run over this one's: above 1 is faster."""
-
-
-def summarise(engine: str, pool: str, target: str, results: Sequence[Result]) -> Run:
-    """The figures of one run."""
-    ttft = [result.first - result.arrived for result in results]
-    cuts = statistics.quantiles(ttft, n=100, method="inclusive")
-    prompt_tokens = sum(result.prompt_tokens for result in results)
-    return Run(
-        engine=engine,
-        pool=pool,
-        target=target,
-        makespan_s=max(result.last for result in results),
-        hit_rate=sum(result.cached_tokens for result in results) / prompt_tokens,
-        ttft_mean_s=statistics.fmean(ttft),
-        ttft_p50_s=cuts[49],
-        ttft_p90_s=cuts[89],
-        ttft_p99_s=cuts[98],
-    )
 
 
 def measure(engine: str, pool: str, target: str, prompts: list[Prompt], speed: float) -> Run:
@@ -69,28 +35,16 @@ def measure(engine: str, pool: str, target: str, prompts: list[Prompt], speed: f
             return summarise(engine, pool, target, asyncio.run(send(proxy, "emulated", prompts)))
 
 
-def table(runs: Sequence[Run]) -> None:
-    """Print the runs, each against the direct one before it."""
-    print(
-        f"{'engine':7} {'pool':12} {'target':8} {'makespan':>9} {'x direct':>8} {'hit':>5}"
-        f" {'ttft mean':>9} {'p50':>7} {'p90':>7} {'p99':>7}"
-    )
-    for run in runs:
-        print(
-            f"{run.engine:7} {run.pool:12} {run.target:8} {run.makespan_s:8.2f}s"
-            f" {run.against_direct:7.2f}x {run.hit_rate:5.2f} {run.ttft_mean_s:8.2f}s"
-            f" {run.ttft_p50_s:6.2f}s {run.ttft_p90_s:6.2f}s {run.ttft_p99_s:6.2f}s"
-        )
-
-
 def failures(runs: Sequence[Run]) -> list[str]:
     """Promises that these runs break."""
     broken = []
     for run in runs:
-        name = f"{run.engine}, pool {run.pool}, {run.target}: {run.against_direct:.2f}x direct"
-        if run.pool == "everything" and run.against_direct < 0.97:
+        name = (
+            f"{run.engine}, pool of {run.workload}, {run.target}: {run.against_direct:.2f}x direct"
+        )
+        if run.workload == "everything" and run.against_direct < 0.97:
             broken.append(f"{name}, promised at least 0.97x")
-        if run.pool != "everything" and run.target == "lpm" and run.against_direct < 2.0:
+        if run.workload != "everything" and run.target == "lpm" and run.against_direct < 2.0:
             broken.append(f"{name}, promised at least 2x")
     return broken
 
@@ -99,10 +53,10 @@ def plot(runs: Sequence[Run], path: Path) -> None:
     """Bars of makespan, one panel an engine and pool."""
     import matplotlib.pyplot as plt
 
-    panels = list(dict.fromkeys((run.engine, run.pool) for run in runs))
+    panels = list(dict.fromkeys((run.engine, run.workload) for run in runs))
     figure, axes = plt.subplots(1, len(panels), figsize=(3 * len(panels), 3), layout="tight")
     for axis, (engine, pool) in zip(axes, panels, strict=True):
-        shown = [run for run in runs if (run.engine, run.pool) == (engine, pool)]
+        shown = [run for run in runs if (run.engine, run.workload) == (engine, pool)]
         colours = ["#888888" if run.target == "direct" else "#1f77b4" for run in shown]
         bars = axis.bar([run.target for run in shown], [r.makespan_s for r in shown], color=colours)
         axis.bar_label(bars, [f"hit {run.hit_rate:.0%}" for run in shown], fontsize=7)
