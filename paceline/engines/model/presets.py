@@ -42,7 +42,7 @@ PRESETS: dict[str, Preset] = {
         kv_tokens=430_000,
     ),
     # SGLang 0.5.16 with --attention-backend triton: attention 3 times as dear and padded, fitted to
-    # eight backlog runs (makespan within 6% on seven, 17% on the other).
+    # eight backlog runs (makespan within 7% on seven, 17% on the other).
     "llama-3.1-8b-h100-triton": Preset(
         vllm=_time(4561, 19.78, 0.8158, 5.9, 0.0413, 2106, s=1.1),
         sglang=_time(4459, 20.69, 2.6115, 4.0, 0.0418, 2212, s=1.1, pad=128),

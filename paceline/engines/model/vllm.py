@@ -100,6 +100,7 @@ class VllmEngine(Pipeline[VllmSequence]):
 
     def _after(self, sequence: VllmSequence, at: int) -> int:
         """Place after `sequence`, which stood at `at` unless a victim before it left."""
+        at = min(at, len(self._running) - 1)
         while self._running[at] is not sequence:
             at -= 1
         return at + 1
