@@ -1,0 +1,65 @@
+"""Tables into Structs, with errors that name the key at fault and the one that was meant."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping
+from typing import Any, TypeVar, get_args
+
+import msgspec
+from msgspec import Struct
+
+T = TypeVar("T", bound=Struct)
+
+
+class SettingError(ValueError):
+    """One setting is wrong: where it stands (`$.server.port`) and what is the matter."""
+
+    def __init__(self, path: str, what: str) -> None:
+        super().__init__(f"{path}: {what}")
+        self.path = path
+        self.what = what
+
+
+def decode(table: Mapping[str, Any], cls: type[T]) -> T:
+    """`table` as a `cls`; raises `SettingError` on wrong types and unknown or missing keys."""
+    try:
+        return msgspec.convert(dict(table), cls)
+    except msgspec.ValidationError as error:
+        raise _explain(str(error), cls) from None
+
+
+def hint(key: str, known: list[str]) -> str:
+    """What to say after an unknown `key`: the nearest known one, or all of them."""
+    close = difflib.get_close_matches(key, known, 1)
+    if close:
+        return f"did you mean `{close[0]}`?"
+    return f"known: {', '.join(known)}" if known else "there are none"
+
+
+def _explain(message: str, cls: type[Struct]) -> SettingError:
+    """msgspec says `Object contains unknown field `x` - at `$.a``."""
+    what, _, at = message.partition(" - at ")
+    what, path = what.replace("`", ""), at.strip("`") or "$"
+    key = what.rpartition(" ")[2]
+    if "unknown field" in what:
+        return SettingError(f"{path}.{key}", f"unknown key; {hint(key, _keys(cls, path))}")
+    if "missing required field" in what:
+        return SettingError(f"{path}.{key}", "must be given")
+    return SettingError(path, what)
+
+
+def _keys(cls: type[Struct], path: str) -> list[str]:
+    """The keys of the Struct found by walking down `path` from `cls`."""
+    for name in re.findall(r"\.([^.\[]+)", path):
+        types = {field.encode_name: field.type for field in msgspec.structs.fields(cls)}
+        cls = _struct_in(types[name]) or cls
+    return [field.encode_name for field in msgspec.structs.fields(cls)]
+
+
+def _struct_in(type_: Any) -> type[Struct] | None:
+    """The Struct inside an annotation such as `list[BackendConfig] | None`."""
+    if isinstance(type_, type) and issubclass(type_, Struct):
+        return type_
+    return next((found for arg in get_args(type_) if (found := _struct_in(arg))), None)

@@ -1,0 +1,150 @@
+"""Reads the configuration: the TOML file, then the flags, then whether it all makes sense."""
+
+from __future__ import annotations
+
+import math
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import msgspec
+from msgspec import Struct
+
+from paceline.policies.decode import SettingError, decode
+from paceline.policies.registry import PolicyError, load
+from paceline.proxy.config import BackendConfig, Config
+
+MINIMUM = {
+    "$.server.port": 0,
+    "$.server.drain_seconds": 0,
+    "$.scheduler.max_waiting": 0,
+    "$.scheduler.max_waiting_tokens": 0,
+    "$.scheduler.follower_min_tokens": 0,
+    "$.scheduler.load_factor": 1,
+    "$.scheduler.recent_requests": 0,
+}
+"""Least values of the numbers that need not be positive, or must be more than that."""
+MAXIMUM = {"$.server.port": 65535}
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used; the message is one line that names file and key."""
+
+
+class Flags(Struct, kw_only=True):
+    """What the command line says; it overrides the file."""
+
+    host: str | None = None
+    port: int | None = None
+    backends: tuple[str, ...] = ()
+    policy: str | None = None
+    log_format: str | None = None
+
+
+def load_config(path: Path | None, flags: Flags | None = None) -> Config:
+    """The file's settings, or the defaults, with `flags` laid over them; checked.
+
+    Every backend has a name and a URL without a slash at its end. Raises `ConfigError`.
+    """
+    config = Config() if path is None else _checked(_read(path), str(path))
+    return config if flags is None else _checked(_overlay(config, flags), "command line")
+
+
+def _read(path: Path) -> Config:
+    try:
+        return decode(tomllib.loads(path.read_text("utf-8")), Config)
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from None
+    except SettingError as error:
+        raise ConfigError(f"{path}: {error}") from None
+    except ValueError as error:  # not TOML, or not UTF-8
+        raise ConfigError(f"{path}: {error}") from None
+
+
+def _overlay(config: Config, flags: Flags) -> Config:
+    table = msgspec.to_builtins(config)
+    for section, key, value in (
+        ("server", "host", flags.host),
+        ("server", "port", flags.port),
+        ("log", "format", flags.log_format),
+    ):
+        if value is not None:
+            table[section][key] = value
+    if flags.policy not in (None, config.policy.name):
+        table["policy"] = {"name": flags.policy}  # the file's settings are another policy's
+    if flags.backends:
+        table["backends"] = [{"url": url} for url in flags.backends]
+    return decode(table, Config)
+
+
+def _checked(config: Config, source: str) -> Config:
+    try:
+        for path, value in _numbers(config, "$"):
+            _check_number(path, value)
+        config.backends = [_normal(b, f"$.backends[{i}]") for i, b in enumerate(config.backends)]
+        _check_names(config.backends)
+        _check_policy(config)
+    except SettingError as error:
+        raise ConfigError(f"{source}: {error}") from None
+    return config
+
+
+def _numbers(struct: Struct, path: str) -> Iterator[tuple[str, float]]:
+    """Every number in `struct`, with its path."""
+    for name in struct.__struct_fields__:
+        value = getattr(struct, name)
+        if isinstance(value, Struct):
+            yield from _numbers(value, f"{path}.{name}")
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            yield f"{path}.{name}", value
+        elif isinstance(value, list):
+            for i, item in enumerate(value):
+                if isinstance(item, Struct):
+                    yield from _numbers(item, f"{path}.{name}[{i}]")
+
+
+def _check_number(path: str, value: float) -> None:
+    if path not in MINIMUM and not value > 0:
+        raise SettingError(path, f"must be positive, got {value}")
+    if path in MINIMUM and not value >= MINIMUM[path]:
+        raise SettingError(path, f"must be at least {MINIMUM[path]}, got {value}")
+    if path in MAXIMUM and value > MAXIMUM[path]:
+        raise SettingError(path, f"must be at most {MAXIMUM[path]}, got {value}")
+    if math.isinf(value):
+        raise SettingError(path, "must be finite")
+
+
+def _normal(backend: BackendConfig, path: str) -> BackendConfig:
+    """With its name filled in and a bare URL; raises if the URL is not an engine's base address."""
+    url = backend.url.rstrip("/")
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError as error:
+        raise SettingError(f"{path}.url", f"{error}: {backend.url}") from None
+    if parts.scheme != "http" or not host or port == 0:
+        raise SettingError(f"{path}.url", f"Expected http://HOST:PORT, got {backend.url}")
+    if parts.path or parts.query or parts.fragment or parts.username is not None:
+        base = f"http://{parts.netloc.rpartition('@')[2]}"
+        raise SettingError(f"{path}.url", f"Expected only {base}, got {backend.url}")
+    return msgspec.structs.replace(backend, url=url, name=backend.name or parts.netloc)
+
+
+def _check_names(backends: list[BackendConfig]) -> None:
+    seen: dict[str, int] = {}
+    for i, backend in enumerate(backends):
+        first = seen.setdefault(backend.name, i)
+        if first != i:
+            raise SettingError(
+                f"$.backends[{i}].name", f"`{backend.name}` is already $.backends[{first}]"
+            )
+
+
+def _check_policy(config: Config) -> None:
+    try:
+        load(config.policy.name, config.policy.settings)
+    except PolicyError as error:
+        raise SettingError("$.policy.name", str(error)) from None
+    except SettingError as error:
+        raise SettingError(f"$.policy.settings{error.path[1:]}", error.what) from None

@@ -1,0 +1,56 @@
+"""Tables become Structs, or an error that names the key."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from msgspec import Struct, field
+
+from paceline.policies.decode import SettingError, decode, hint
+
+
+class Tyre(Struct, forbid_unknown_fields=True):
+    pressure: float
+
+
+class Bike(Struct, forbid_unknown_fields=True):
+    gears: int = 22
+    spare: Tyre | None = None
+    tyres: list[Tyre] = field(default_factory=list)
+
+
+def refuse(table: dict[str, Any]) -> str:
+    with pytest.raises(SettingError) as caught:
+        decode(table, Bike)
+    return str(caught.value)
+
+
+def test_decodes_what_is_right() -> None:
+    """A sound table becomes the Struct, whole numbers for floats included."""
+    assert decode({"gears": 1, "spare": {"pressure": 7}}, Bike) == Bike(1, Tyre(7.0))
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ({"gears": "many"}, "$.gears: Expected int, got str"),
+        ({"gaers": 1}, "$.gaers: unknown key; did you mean `gears`?"),
+        ({"xyz": 1}, "$.xyz: unknown key; known: gears, spare, tyres"),
+        ({"spare": {"presure": 7}}, "$.spare.presure: unknown key; did you mean `pressure`?"),
+        (
+            {"tyres": [{"pressure": 7}, {"p": 7, "pressure": 1}]},
+            "$.tyres[1].p: unknown key; known: pressure",
+        ),
+        ({"tyres": [{}]}, "$.tyres[0].pressure: must be given"),
+        ({"spare": 3}, "$.spare: Expected object | null, got int"),
+    ],
+)
+def test_errors_name_the_key(table: dict[str, Any], message: str) -> None:
+    """Each error tells the path and what was expected, in one line."""
+    assert refuse(table) == message
+
+
+def test_hint_when_nothing_is_known() -> None:
+    """A Struct without fields says so instead of an empty list."""
+    assert hint("x", []) == "there are none"
