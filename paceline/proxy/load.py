@@ -123,11 +123,12 @@ def _normal(backend: BackendConfig, path: str) -> BackendConfig:
         host, port = parts.hostname, parts.port
     except ValueError as error:
         raise SettingError(f"{path}.url", f"{error}: {backend.url}") from None
-    if parts.scheme != "http" or not host or port == 0:
+    if parts.scheme not in ("http", "https") or not host or port == 0:
         raise SettingError(f"{path}.url", f"Expected http://HOST:PORT, got {backend.url}")
-    if parts.path or parts.query or parts.fragment or parts.username is not None:
-        base = f"http://{parts.netloc.rpartition('@')[2]}"
-        raise SettingError(f"{path}.url", f"Expected only {base}, got {backend.url}")
+    if parts.query or parts.fragment or parts.username is not None:
+        raise SettingError(f"{path}.url", f"Expected no user, query or fragment, got {backend.url}")
+    if parts.path.endswith("/v1"):
+        raise SettingError(f"{path}.url", f"Expected it without the /v1, got {backend.url}")
     return msgspec.structs.replace(backend, url=url, name=backend.name or parts.netloc)
 
 

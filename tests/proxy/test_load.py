@@ -85,7 +85,11 @@ def test_another_policy_drops_the_files_settings(tmp_path: Path) -> None:
         ),
         (
             '[[backends]]\nurl = "http://a:8000/v1/"',
-            "$.backends[0].url: Expected only http://a:8000, got http://a:8000/v1/",
+            "$.backends[0].url: Expected it without the /v1, got http://a:8000/v1/",
+        ),
+        (
+            '[[backends]]\nurl = "http://me@a:8000"',
+            "$.backends[0].url: Expected no user, query or fragment, got http://me@a:8000",
         ),
         (
             '[[backends]]\nurl = "http://a:99999"',
