@@ -47,7 +47,7 @@ class Metrics:
         self._request(model, record).inc()
         if record.reason:
             self._decision(record.reason).inc()
-        if record.backend:
+        if record.backend and record.reason:  # scheduled, not passed through
             self._route(model, record.backend).observe(record)
 
     def render(self) -> bytes:

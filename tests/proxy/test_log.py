@@ -132,3 +132,20 @@ def test_events_for_people(capsys: pytest.CaptureFixture[str]) -> None:
     assert "backend down" in text
     assert "a:8000" in text
     assert text.count("\n") == 1
+
+
+@pytest.mark.usefixtures("_structlog_restored")
+@pytest.mark.parametrize("format", ["console", "json"])
+def test_tracebacks_do_not_show_prompts(
+    capsys: pytest.CaptureFixture[str], format: Literal["console", "json"]
+) -> None:
+    """An exception is logged with its stack, without the values of its variables."""
+    configure(LogConfig(format=format))
+    prompt = "s3cr3t".upper()
+    try:
+        raise ValueError(len(prompt))
+    except ValueError:
+        structlog.get_logger().exception("bug")
+    text = capsys.readouterr().err
+    assert "ValueError: 6" in text
+    assert "S3CR3T" not in text

@@ -99,6 +99,7 @@ def test_a_failure_without_usage_counts_the_estimate() -> None:
     failed = Record(
         id="r", path="/v1/completions", model="m", prompt_tokens=90, backend="a:1", outcome="failed"
     )
+    failed.reason = "cold"
     metrics.record(failed)
     page = samples(metrics)
     assert page["paceline_request_seconds_count", ("a:1", "m")] == 0
@@ -126,6 +127,15 @@ def test_a_known_model_keeps_its_name_when_rejected() -> None:
     rejected.status = 429
     metrics.record(rejected)
     assert samples(metrics)["paceline_requests_total", ("", "429", "m", "rejected")] == 1
+
+
+def test_what_passes_through_has_no_times() -> None:
+    """A request that the scheduler never saw counts as one, but not in waits and tokens."""
+    metrics = Metrics(lambda: EMPTY)
+    metrics.record(Record(id="r", path="/version", backend="a:1", outcome="finished", status=200))
+    page = samples(metrics)
+    assert page["paceline_requests_total", ("a:1", "200", "", "finished")] == 1
+    assert not any(name.startswith("paceline_queue_wait") for name, _ in page)
 
 
 def test_tells_its_version() -> None:

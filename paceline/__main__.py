@@ -1,0 +1,5 @@
+"""`python -m paceline`."""
+
+from paceline.proxy.cli import main
+
+main()

@@ -1,0 +1,166 @@
+"""The command line: `paceline serve | emulate | policies | check`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import click
+
+from paceline import __version__
+
+if TYPE_CHECKING:
+    from paceline.policies.registry import Installed
+    from paceline.proxy.config import Config
+    from paceline.proxy.load import Flags
+
+FILE = click.Path(path_type=Path)
+PORT = click.IntRange(0, 65535)
+KV_TOKENS = click.IntRange(1)
+SPEED = click.FloatRange(0, min_open=True)
+
+# Commands import what they need when they run: `paceline --help` must not wait for aiohttp.
+
+
+def main() -> None:
+    """The entry point: runs a command and exits; every error is one line on stderr."""
+    try:
+        sys.exit(cli.main(prog_name="paceline", standalone_mode=False))
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message())
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        line = " ".join(error.format_message().split())  # click breaks some messages up
+        click.echo(f"paceline: {line}", err=True)
+        sys.exit(error.exit_code)
+    except click.Abort:  # Ctrl-C before the server took over the signal
+        sys.exit(130)
+
+
+@click.group(
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        "max_content_width": 96,
+        "show_default": True,
+    }
+)
+@click.version_option(__version__, message="%(prog)s %(version)s")
+def cli() -> None:
+    """A prefix-aware scheduling proxy in front of SGLang and vLLM.
+
+    It holds requests while engines are busy and sends those that share a prompt prefix one after
+    the other, so that the engine's KV cache is hit instead of thrashed.
+
+    \b
+      paceline serve                                    with two emulated engines
+      paceline serve --backend http://10.0.0.7:8000     in front of your own
+    """
+    sys.path.append(os.getcwd())  # so that `module:Class` finds a policy in a loose file
+
+
+@cli.command()
+@click.option("-c", "--config", "path", metavar="FILE", type=FILE, help="TOML file to read.")
+@click.option("--backend", "backends", multiple=True, metavar="URL", help="An engine; repeatable.")
+@click.option("--policy", metavar="NAME", help="Installed policy or module:Class.")
+@click.option("--host", metavar="ADDRESS", help="Where to listen.  [default: 127.0.0.1]")
+@click.option("--port", metavar="N", type=PORT, help="TCP port.  [default: 8000]")
+@click.option("--log-format", type=click.Choice(["console", "json"]), help="[default: console]")
+def serve(
+    path: Path | None,
+    backends: tuple[str, ...],
+    policy: str | None,
+    host: str | None,
+    port: int | None,
+    log_format: str | None,
+) -> None:
+    """Run the proxy.
+
+    Without backends, two emulated engines are started inside: one plays vLLM, one SGLang. Options
+    given here override the file's. SIGTERM and SIGINT let open streams finish first.
+    """
+    from paceline.proxy.load import Flags
+
+    config = _load(
+        path,
+        Flags(host=host, port=port, backends=backends, policy=policy, log_format=log_format),
+    )
+    from paceline.proxy.compose import run
+    from paceline.proxy.listen import CannotListen
+
+    try:
+        run(config)
+    except CannotListen as error:
+        raise click.ClickException(str(error)) from error
+
+
+@cli.command()
+@click.option("--kind", type=click.Choice(["vllm", "sglang"]), required=True, help="Its dialect.")
+@click.option("--port", metavar="N", type=PORT, required=True, help="0 for a free one.")
+@click.option("--host", metavar="ADDRESS", default="127.0.0.1", help="Where to listen.")
+@click.option("--preset", metavar="NAME", default="llama-3.1-8b-h100", help="Model and GPU.")
+@click.option("--kv-tokens", metavar="N", type=KV_TOKENS, help="KV pool instead of the preset's.")
+@click.option("--speed", metavar="FACTOR", type=SPEED, default=1.0, help="2 takes half the time.")
+def emulate(
+    kind: Literal["vllm", "sglang"],
+    port: int,
+    host: str,
+    preset: str,
+    kv_tokens: int | None,
+    speed: float,
+) -> None:
+    """Run an engine that has no GPU.
+
+    It answers in vLLM's or SGLang's dialect and takes as long as a model of their scheduler, cache
+    and kernels says; what it generates is filler.
+    """
+    from paceline.engines.emulator import EmulatorConfig
+    from paceline.proxy.emulate import run
+
+    try:
+        run(EmulatorConfig(kind=kind, preset=preset, kv_tokens=kv_tokens, speed=speed), host, port)
+    except OSError as error:
+        raise click.ClickException(f"cannot listen on {host}:{port}: {error.strerror}") from error
+    except ValueError as error:  # a preset that does not exist
+        raise click.ClickException(str(error)) from error
+
+
+@cli.command()
+def policies() -> None:
+    """List the installed policies with their settings."""
+    from paceline.policies.registry import installed
+
+    for policy in installed():
+        click.echo(_describe(policy))
+
+
+@cli.command()
+@click.option("-c", "--config", "path", metavar="FILE", type=FILE, required=True)
+def check(path: Path) -> None:
+    """Validate a configuration file."""
+    config = _load(path)
+    many = "two emulated engines" if not config.backends else f"{len(config.backends)} backend(s)"
+    click.echo(f"{path}: ok, {many}, policy {config.policy.name}")
+
+
+def _load(path: Path | None, flags: Flags | None = None) -> Config:
+    from paceline.proxy.load import ConfigError, load_config
+
+    try:
+        return load_config(path, flags)
+    except ConfigError as error:
+        raise click.ClickException(str(error)) from error
+
+
+def _describe(policy: Installed) -> str:
+    lines = [f"{click.style(policy.name, bold=True)}  ({policy.package})"]
+    if policy.error:
+        return f"{lines[0]}\n  broken: {policy.error}\n"
+    lines.append(click.wrap_text(policy.doc, 94, "  ", "  "))
+    for setting in policy.settings:
+        head = f"  {setting.name}: {setting.type}"
+        lines.append(head if setting.default is None else f"{head} = {setting.default}")
+        if setting.doc:
+            lines.append(click.wrap_text(setting.doc, 94, "      ", "      "))
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,118 @@
+"""Composes the proxy out of its parts, and runs it from start to drained."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING
+
+import msgspec
+import structlog
+
+from paceline.engines.emulator import EmulatorConfig, start_emulator
+from paceline.policies.registry import load
+from paceline.proxy import log
+from paceline.proxy.app import build_runner
+from paceline.proxy.banner import banner
+from paceline.proxy.config import BackendConfig, Config
+from paceline.proxy.driver import Driver
+from paceline.proxy.gateway import Gateway
+from paceline.proxy.listen import listening, run_loop, termination
+from paceline.proxy.metrics import CONTENT_TYPE, Metrics
+from paceline.proxy.monitor import Monitor
+from paceline.proxy.ratio import TokenRatio
+from paceline.proxy.retries import RetryBudget
+from paceline.proxy.state import state_json
+from paceline.proxy.upstream import Pool
+from paceline.scheduler.scheduler import Scheduler
+
+if TYPE_CHECKING:
+    from paceline.proxy.record import Record
+    from paceline.scheduler.snapshot import Snapshot
+
+EMULATED = (EmulatorConfig(kind="vllm"), EmulatorConfig(kind="sglang"))
+"""What stands in for engines when none is configured."""
+
+
+def run(config: Config) -> None:
+    """Serve until SIGTERM or SIGINT; raises CannotListen."""
+    run_loop(serve(config))
+
+
+async def serve(config: Config) -> None:
+    """Everything from start to drained; returns when the last stream has ended."""
+    log.configure(config.log)
+    async with AsyncExitStack() as stack:
+        config = await _with_backends(config, stack)
+        proxy = Proxy(config)
+        await proxy.monitor.start()
+        stack.push_async_callback(proxy.monitor.stop)
+        runner = build_runner(proxy.gateway)
+        server = config.server
+        base = await stack.enter_async_context(listening(runner, server.host, server.port))
+        _announce(config, base, proxy.snapshot())
+        number = await termination()
+        proxy.stopping = True
+        structlog.get_logger().info("draining", signal=number.name)
+
+
+class Proxy:
+    """The parts of one proxy, wired to each other; needs a running loop."""
+
+    def __init__(self, config: Config) -> None:
+        loop = asyncio.get_running_loop()
+        policy = load(config.policy.name, config.policy.settings)
+        scheduler = Scheduler(config.scheduler, policy, secrets.randbits(64))
+        self.stopping = False
+        self._driver = Driver(scheduler, loop)
+        self._metrics = Metrics(self.snapshot)
+        self._log_request = log.request_logger(config.log)
+        self.monitor = Monitor(config, self._driver)
+        started_at = loop.time()
+        self.gateway = Gateway(
+            config=config,
+            driver=self._driver,
+            pool=Pool(config.upstream, loop),
+            directory=self.monitor,
+            on_record=self._on_record,
+            ratio=TokenRatio(),
+            retries=RetryBudget(started_at),
+            seed=secrets.token_bytes(16),
+            ready=self._ready,
+            metrics=lambda: (self._metrics.render(), CONTENT_TYPE),
+            state=lambda: state_json(config, self.snapshot(), loop.time() - started_at),
+        )
+
+    def snapshot(self) -> Snapshot:
+        """The scheduler as it is now."""
+        return self._driver.scheduler.snapshot(self._driver.now())
+
+    def _on_record(self, record: Record) -> None:
+        self._metrics.record(record)
+        self._log_request(record)
+
+    def _ready(self) -> bool:
+        return not self.stopping and bool(self.monitor.up())
+
+
+async def _with_backends(config: Config, stack: AsyncExitStack) -> Config:
+    """`config`, with two emulated engines in it if it has none; they end with `stack`."""
+    if config.backends:
+        return config
+    backends = []
+    for emulated in EMULATED:
+        emulator = await start_emulator(emulated, "127.0.0.1", 0)
+        stack.push_async_callback(emulator.close)
+        backends.append(BackendConfig(url=emulator.url, name=f"emulated-{emulated.kind}"))
+    return msgspec.structs.replace(config, backends=backends)
+
+
+def _announce(config: Config, base: str, snapshot: Snapshot) -> None:
+    if config.log.format == "console":
+        print(banner(config, base, snapshot.backends), flush=True)
+    else:
+        names = [backend.id for backend in snapshot.backends]
+        structlog.get_logger().info(
+            "listening", address=base, policy=config.policy.name, backends=names
+        )

@@ -1,0 +1,151 @@
+"""The command line reads well, and each error is one line."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from paceline import __version__
+from paceline.proxy import cli, compose, emulate
+from paceline.proxy.config import Config
+from paceline.proxy.listen import CannotListen
+
+
+def invoke(*args: str) -> str:
+    result = CliRunner().invoke(cli.cli, args)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def fail(*args: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> str:
+    """The error line of a command that must fail."""
+    monkeypatch.setattr(sys, "argv", ["paceline", *args])
+    with pytest.raises(SystemExit) as caught:
+        cli.main()
+    assert caught.value.code not in (0, None)
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1
+    return err[:-1]
+
+
+def test_help_names_the_commands() -> None:
+    """`paceline --help` says what it is and lists the four commands."""
+    text = invoke("--help")
+    assert "in front of SGLang and vLLM" in text
+    for command in ("serve", "emulate", "policies", "check"):
+        assert f"\n  {command} " in text
+
+
+@pytest.mark.parametrize("command", ["serve", "emulate", "policies", "check"])
+def test_each_command_has_help(command: str) -> None:
+    """No option stands without a word of explanation."""
+    text = invoke(command, "--help")
+    options = [line for line in text.splitlines() if line.startswith("  -")]
+    assert all(len(line.split("  ")) > 2 for line in options)
+
+
+def test_policies_lists_settings_with_docs() -> None:
+    """Each policy is shown with package, docs and settings."""
+    text = invoke("policies")
+    assert f"lpm  (paceline {__version__})" in text
+    assert "  max_wait_factor: float = 3.0\n      A request goes first" in text
+
+
+def test_check_accepts(tmp_path: Path) -> None:
+    """A sound file is confirmed in one line."""
+    path = tmp_path / "paceline.toml"
+    path.write_text('[policy]\nname = "fcfs"\n[[backends]]\nurl = "http://a:1"\n')
+    assert invoke("check", "-c", str(path)) == f"{path}: ok, 1 backend(s), policy fcfs\n"
+
+
+def test_check_refuses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A wrong file fails with the line that says why."""
+    path = tmp_path / "paceline.toml"
+    path.write_text("[server]\nprot = 1\n")
+    line = fail("check", "-c", str(path), monkeypatch=monkeypatch, capsys=capsys)
+    assert line == f"paceline: {path}: $.server.prot: unknown key; did you mean `port`?"
+
+
+@pytest.mark.parametrize(
+    ("args", "line"),
+    [
+        (["frob"], "No such command 'frob'."),
+        (["serve", "--port", "x"], "Invalid value for '--port': 'x' is not a valid integer range."),
+        (
+            ["serve", "--policy", "fcsf"],
+            "command line: $.policy.name: no policy `fcsf`; did you mean `fcfs`?",
+        ),
+        (["emulate", "--port", "0"], "Missing option '--kind'. Choose from: vllm, sglang"),
+    ],
+)
+def test_errors_are_one_line(
+    args: list[str],
+    line: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Wrong usage is told in one line, without a traceback or the usage text."""
+    error = fail(*args, monkeypatch=monkeypatch, capsys=capsys)
+    assert " ".join(error.split()) == f"paceline: {line}"
+
+
+def test_serve_runs_the_flags_over_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is run is the file's configuration with the options laid over it."""
+    path = tmp_path / "paceline.toml"
+    path.write_text('[server]\nport = 9000\nhost = "127.0.0.2"\n')
+    ran: list[Config] = []
+    monkeypatch.setattr(compose, "run", ran.append)
+    invoke("serve", "-c", str(path), "--port", "9001", "--backend", "http://a:1")
+    (config,) = ran
+    assert (config.server.host, config.server.port) == ("127.0.0.2", 9001)
+    assert [backend.url for backend in config.backends] == ["http://a:1"]
+
+
+def test_a_taken_port_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A server that cannot listen ends with its reason, not with a traceback."""
+
+    def run(config: Config) -> None:
+        raise CannotListen("cannot listen on 127.0.0.1:8000: address already in use")
+
+    monkeypatch.setattr(compose, "run", run)
+    line = fail("serve", monkeypatch=monkeypatch, capsys=capsys)
+    assert line == "paceline: cannot listen on 127.0.0.1:8000: address already in use"
+
+
+def test_emulate_hands_over_its_options(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kind, address, preset, pool and speed reach the emulator."""
+    ran: list[tuple[object, str, int]] = []
+    monkeypatch.setattr(emulate, "run", lambda *args: ran.append(args))
+    options = ["--kind", "sglang", "--port", "0", "--kv-tokens", "4096", "--speed", "2"]
+    invoke("emulate", *options)
+    ((config, host, port),) = ran
+    assert (host, port) == ("127.0.0.1", 0)
+    assert "kind='sglang'" in repr(config)
+    assert "kv_tokens=4096" in repr(config)
+    assert "speed=2.0" in repr(config)
+
+
+def test_python_dash_m() -> None:
+    """`python -m paceline` is the same program, and starts without the server's libraries."""
+    code = (
+        "import sys, runpy; sys.argv = ['paceline', '--version']\n"
+        "try: runpy.run_module('paceline', run_name='__main__')\n"
+        "except SystemExit as end: assert not end.code, end\n"
+        "assert 'aiohttp' not in sys.modules and 'msgspec' not in sys.modules"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False
+    )
+    assert done.stderr == ""
+    assert done.stdout == f"paceline {__version__}\n"

@@ -1,0 +1,128 @@
+"""The proxy opens its socket, hears the signal, and lets streams finish."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from paceline.proxy.listen import CannotListen, base_url, listening, run_loop, termination
+
+
+class Slow:
+    """An application whose one answer is finished by the test."""
+
+    def __init__(self, shutdown_timeout: float) -> None:
+        self.started = asyncio.Event()
+        self.finish = asyncio.Event()
+        app = web.Application()
+        app.router.add_get("/", self.answer)
+        self.runner = web.AppRunner(app, access_log=None, shutdown_timeout=shutdown_timeout)
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await response.write(b"a")
+        self.started.set()
+        await self.finish.wait()
+        await response.write(b"b")
+        return response
+
+
+async def get(url: str) -> bytes:
+    async with aiohttp.ClientSession() as session, session.get(url) as response:
+        return await response.read()
+
+
+async def test_an_open_stream_finishes_after_the_listener_closed() -> None:
+    """Leaving the block refuses new connections and waits for what is being answered."""
+    slow = Slow(shutdown_timeout=30.0)
+    closed = asyncio.Event()
+
+    async def serve() -> None:
+        async with listening(slow.runner, "127.0.0.1", 0) as url:
+            urls.set_result(url)
+            await closed.wait()
+
+    urls: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    serving = asyncio.create_task(serve())
+    url = await urls
+    answer = asyncio.create_task(get(url))
+    await slow.started.wait()
+    closed.set()
+    await refused(url)
+    assert not serving.done()
+    slow.finish.set()
+    assert await answer == b"ab"
+    await serving
+
+
+async def refused(url: str) -> None:
+    """Return once new connections to `url` are refused."""
+    while True:
+        try:
+            _, writer = await asyncio.open_connection("127.0.0.1", int(url.rpartition(":")[2]))
+        except ConnectionRefusedError:
+            return
+        except ConnectionResetError:  # the listener closed with us in its backlog
+            continue
+        writer.close()
+
+
+async def test_a_stream_that_does_not_finish_is_cut_off() -> None:
+    """Draining ends after the timeout, whatever is still open."""
+    slow = Slow(shutdown_timeout=0.01)
+    async with listening(slow.runner, "127.0.0.1", 0) as url:
+        answer = asyncio.create_task(get(url))
+        await slow.started.wait()
+    with pytest.raises(aiohttp.ClientError):
+        await answer
+
+
+async def test_a_taken_port_is_one_line() -> None:
+    """The error names address and cause."""
+    async with listening(web.AppRunner(web.Application()), "127.0.0.1", 0) as url:
+        port = int(url.rpartition(":")[2])
+        with pytest.raises(CannotListen, match=rf"^cannot listen on 127.0.0.1:{port}: .*in use"):
+            async with listening(web.AppRunner(web.Application()), "127.0.0.1", port):
+                pass
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:80"),
+        ("0.0.0.0", "http://127.0.0.1:80"),
+        ("::", "http://[::1]:80"),
+        ("proxy.lan", "http://proxy.lan:80"),
+    ],
+)
+def test_base_url_can_be_called(host: str, url: str) -> None:
+    """Wildcard addresses become loopback; IPv6 gets brackets."""
+    assert base_url(host, 80) == url
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_termination_names_the_signal(number: signal.Signals) -> None:
+    """The first signal ends the wait; afterwards both have their usual handlers."""
+    before = signal.getsignal(number)
+    waiting = asyncio.create_task(termination())
+    await asyncio.sleep(0)
+    os.kill(os.getpid(), number)
+    assert await waiting is number
+    assert signal.getsignal(number) in (before, signal.SIG_DFL, signal.default_int_handler)
+
+
+def test_runs_on_uvloop() -> None:
+    """The loop is uvloop's."""
+    seen: list[str] = []
+
+    async def main() -> None:
+        seen.append(type(asyncio.get_running_loop()).__module__)
+
+    run_loop(main())
+    assert seen == ["uvloop"]
