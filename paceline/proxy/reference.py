@@ -1,0 +1,57 @@
+"""Writes docs/configuration.md out of the configuration's own docstrings."""
+
+from __future__ import annotations
+
+import sys
+
+import msgspec
+from msgspec import Struct
+
+from paceline.policies.describe import Setting, settings, summary
+from paceline.proxy.config import BackendConfig, Config
+
+HEAD = """# Configuration
+
+<!-- Made by scripts/docs from the docstrings in the code: change it there. -->
+
+One TOML file, named with `paceline serve -c FILE`; without one, every setting has the default shown
+here. `paceline check -c FILE` validates it. An unknown key or a wrong type is refused in one line
+that names file and key. The command line overrides the file: `--host`, `--port`, `--log-format`,
+`--policy` and `--backend` (which replaces all `[[backends]]`). Nothing is read from the environment.
+
+```toml
+[policy]
+name = "lpm"
+
+[[backends]]
+url = "http://10.0.0.7:8000"
+
+[[backends]]
+url = "http://10.0.0.8:30000"
+name = "second"
+```
+"""
+
+
+def reference() -> str:
+    """The page, in Markdown."""
+    tables = [(f"[{field.name}]", field.type) for field in msgspec.structs.fields(Config)]
+    sections = [_section(name, cls) for name, cls in tables if isinstance(cls, type)]
+    return "\n".join([HEAD, *sections, _section("[[backends]]", BackendConfig)])
+
+
+def _section(name: str, cls: type[Struct]) -> str:
+    about = summary(cls).removeprefix(f"`{name}`: ")
+    rows = "".join(_row(setting) for setting in settings(cls))
+    head = f"## `{name}`\n\n{about[:1].upper()}{about[1:]}\n\n"
+    return f"{head}| key | type | default | |\n|---|---|---|---|\n{rows}"
+
+
+def _row(setting: Setting) -> str:
+    default = "*required*" if setting.default is None else f"`{setting.default}`"
+    kind = setting.type.replace("'", '"').replace("|", "\\|")
+    return f"| `{setting.name}` | `{kind}` | {default} | {setting.doc} |\n"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(reference())

@@ -1,0 +1,43 @@
+"""The documents hang together."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    """Every relative link names a file that exists."""
+    links = re.findall(r"(?<!!)\[[^\]]+\]\(([^)#]+)", page.read_text())
+    broken = [link for link in links if "://" not in link and not (page.parent / link).exists()]
+    assert not broken
+
+
+def test_the_plugin_shown_is_the_plugin_tested() -> None:
+    """docs/plugins.md shows the module that the tests install."""
+    shown = (ROOT / "docs" / "plugins.md").read_text()
+    assert (ROOT / "tests/plugins/paceline-p2c/paceline_p2c.py").read_text() in shown
+
+
+def test_every_metric_is_documented() -> None:
+    """docs/metrics.md lists each metric of the page once."""
+    from paceline.proxy.gauges import PER_BACKEND, PER_QUEUE, WHOLE
+    from paceline.proxy.metrics import Metrics
+    from tests.proxy.test_metrics import EMPTY
+
+    page = Metrics(lambda: EMPTY).render().decode()
+    names = set(re.findall(r"^# TYPE (paceline_\w+) (?!gauge)", page, re.M)) - {
+        f"{name}_created" for name in re.findall(r"^# TYPE (\w+) histogram", page, re.M)
+    }
+    names |= {f"paceline_{name}" for name in WHOLE} | {f"paceline_queue_{n}" for n in PER_QUEUE}
+    names |= {f"paceline_backend_{name}" for name in PER_BACKEND}
+    documented = re.findall(
+        r"^\| `(paceline_\w+)`", (ROOT / "docs" / "metrics.md").read_text(), re.M
+    )
+    assert sorted(documented) == sorted(names)
