@@ -34,7 +34,7 @@ def build(source: Path, target: str, folder: Path) -> None:
 
 
 def test_the_wheel_is_complete(dist: Path) -> None:
-    """Every module, the type marker, the licence and the entry points; nothing beside the package."""
+    """Every module, the type marker, the licence, the entry points; and nothing else."""
     (wheel,) = dist.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
