@@ -7,6 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from paceline.policies.registry import load
+from paceline.proxy.log import WHY
+from paceline.scheduler import Request, Scheduler, SchedulerConfig
+from paceline.scheduler.events import Arrived
+
 ROOT = Path(__file__).parents[1]
 PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
 
@@ -41,3 +46,21 @@ def test_every_metric_is_documented() -> None:
         r"^\| `(paceline_\w+)`", (ROOT / "docs" / "metrics.md").read_text(), re.M
     )
     assert sorted(documented) == sorted(names)
+
+
+def test_every_reason_is_documented() -> None:
+    """docs/metrics.md words each reason as the log does."""
+    rows = re.findall(r"^\| `(\w+)` \| ([^|]+) \|$", (ROOT / "docs/metrics.md").read_text(), re.M)
+    assert dict(rows) == WHY
+
+
+def test_the_readmes_policy_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The policy shown in the README can be saved, loaded and asked."""
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+    (tmp_path / "least_work.py").write_text(code)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    policy = load("least_work:LeastWork", {"tokens_per_second": 10})
+    assert policy.ranks == "on_match"
+    scheduler = Scheduler(SchedulerConfig(), policy, 1)
+    scheduler.handle(Arrived(Request(id="a", arrived_at=1.0, prompt_tokens=5)), 1.0)
+    assert scheduler.policy is policy

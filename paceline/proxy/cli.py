@@ -117,12 +117,11 @@ def emulate(
     """
     from paceline.engines.emulator import EmulatorConfig
     from paceline.proxy.emulate import run
+    from paceline.proxy.listen import CannotListen
 
     try:
         run(EmulatorConfig(kind=kind, preset=preset, kv_tokens=kv_tokens, speed=speed), host, port)
-    except OSError as error:
-        raise click.ClickException(f"cannot listen on {host}:{port}: {error.strerror}") from error
-    except ValueError as error:  # a preset that does not exist
+    except (CannotListen, ValueError) as error:  # ValueError: a preset that does not exist
         raise click.ClickException(str(error)) from error
 
 

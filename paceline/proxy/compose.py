@@ -18,7 +18,7 @@ from paceline.proxy.banner import banner
 from paceline.proxy.config import BackendConfig, Config
 from paceline.proxy.driver import Driver
 from paceline.proxy.gateway import Gateway
-from paceline.proxy.listen import listening, run_loop, termination
+from paceline.proxy.listen import listening, run_loop, stop_signal
 from paceline.proxy.metrics import CONTENT_TYPE, Metrics
 from paceline.proxy.monitor import Monitor
 from paceline.proxy.ratio import TokenRatio
@@ -44,6 +44,7 @@ async def serve(config: Config) -> None:
     """Everything from start to drained; returns when the last stream has ended."""
     log.configure(config.log)
     async with AsyncExitStack() as stack:
+        stopped = stack.enter_context(stop_signal())
         config = await _with_backends(config, stack)
         proxy = Proxy(config)
         await proxy.monitor.start()
@@ -52,7 +53,7 @@ async def serve(config: Config) -> None:
         server = config.server
         base = await stack.enter_async_context(listening(runner, server.host, server.port))
         _announce(config, base, proxy.snapshot())
-        number = await termination()
+        number = await stopped
         proxy.stopping = True
         structlog.get_logger().info("draining", signal=number.name)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from paceline.engines.emulator import EmulatorConfig, start_emulator
-from paceline.proxy.listen import run_loop, termination
+from paceline.proxy.listen import CannotListen, run_loop, stop_signal
 
 
 def run(config: EmulatorConfig, host: str, port: int) -> None:
@@ -12,9 +12,13 @@ def run(config: EmulatorConfig, host: str, port: int) -> None:
 
 
 async def _play(config: EmulatorConfig, host: str, port: int) -> None:
-    emulator = await start_emulator(config, host, port)
-    try:
-        print(f"{config.kind} emulator listens on {emulator.url}", flush=True)
-        await termination()
-    finally:
-        await emulator.close()
+    with stop_signal() as stopped:
+        try:
+            emulator = await start_emulator(config, host, port)
+        except OSError as error:
+            raise CannotListen(host, port, error) from error
+        try:
+            print(f"{config.kind} emulator listens on {emulator.url}", flush=True)
+            await stopped
+        finally:
+            await emulator.close()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
-from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 from aiohttp import web
 
@@ -16,6 +16,9 @@ BACKLOG = 1024
 
 class CannotListen(Exception):
     """The address is taken, or not ours; the message is one line for the operator."""
+
+    def __init__(self, host: str, port: int, error: OSError) -> None:
+        super().__init__(f"cannot listen on {host}:{port}: {error.strerror or error}")
 
 
 def run_loop(main: Coroutine[None, None, None]) -> None:
@@ -38,17 +41,13 @@ async def listening(runner: web.AppRunner, host: str, port: int) -> AsyncIterato
     """
     await runner.setup()
     try:
-        await _open(web.TCPSite(runner, host, port, backlog=BACKLOG), f"{host}:{port}")
+        try:
+            await web.TCPSite(runner, host, port, backlog=BACKLOG).start()
+        except OSError as error:
+            raise CannotListen(host, port, error) from error
         yield base_url(host, runner.addresses[0][1])
     finally:
         await runner.cleanup()
-
-
-async def _open(site: web.TCPSite, where: str) -> None:
-    try:
-        await site.start()
-    except OSError as error:
-        raise CannotListen(f"cannot listen on {where}: {error.strerror or error}") from error
 
 
 def base_url(host: str, port: int) -> str:
@@ -57,20 +56,26 @@ def base_url(host: str, port: int) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-async def termination() -> signal.Signals:
-    """Wait for SIGTERM or SIGINT; a second one then has its usual effect and kills."""
+@contextmanager
+def stop_signal() -> Iterator[asyncio.Future[signal.Signals]]:
+    """A future that gets the first SIGTERM or SIGINT; a second one has its usual effect and kills.
+
+    Enter it before telling anybody that the process runs: they may stop it at once.
+    """
     loop = asyncio.get_running_loop()
     received: asyncio.Future[signal.Signals] = loop.create_future()
-    handled = (signal.SIGTERM, signal.SIGINT)
-    for number in handled:
-        loop.add_signal_handler(number, _receive, received, number)
-    try:
-        return await received
-    finally:
-        for number in handled:
+
+    def receive(number: signal.Signals) -> None:
+        received.set_result(number)
+        release()
+
+    def release() -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
 
-
-def _receive(received: asyncio.Future[signal.Signals], number: signal.Signals) -> None:
-    if not received.done():
-        received.set_result(number)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, receive, number)
+    try:
+        yield received
+    finally:
+        release()

@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from paceline import __version__
+from paceline.policies import registry
 from paceline.proxy import cli, compose, emulate
 from paceline.proxy.config import Config
 from paceline.proxy.listen import CannotListen
@@ -54,6 +55,15 @@ def test_policies_lists_settings_with_docs() -> None:
     text = invoke("policies")
     assert f"lpm  (paceline {__version__})" in text
     assert "  max_wait_factor: float = 3.0\n      A request goes first" in text
+
+
+def test_policies_shows_what_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A plugin that cannot be loaded is listed with the reason."""
+    broken = registry.Installed("bad", "bad 1.0", "", [], "policy `bad`: cannot import nowhere")
+    monkeypatch.setattr(registry, "installed", lambda: [broken])
+    assert invoke("policies") == (
+        "bad  (bad 1.0)\n  broken: policy `bad`: cannot import nowhere\n\n"
+    )
 
 
 def test_check_accepts(tmp_path: Path) -> None:
@@ -116,7 +126,7 @@ def test_a_taken_port_is_one_line(
     """A server that cannot listen ends with its reason, not with a traceback."""
 
     def run(config: Config) -> None:
-        raise CannotListen("cannot listen on 127.0.0.1:8000: address already in use")
+        raise CannotListen("127.0.0.1", 8000, OSError(98, "address already in use"))
 
     monkeypatch.setattr(compose, "run", run)
     line = fail("serve", monkeypatch=monkeypatch, capsys=capsys)
@@ -134,6 +144,30 @@ def test_emulate_hands_over_its_options(monkeypatch: pytest.MonkeyPatch) -> None
     assert "kind='sglang'" in repr(config)
     assert "kv_tokens=4096" in repr(config)
     assert "speed=2.0" in repr(config)
+
+
+def test_a_preset_that_does_not_exist_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What the emulator refuses is told as any other error."""
+
+    def run(config: object, host: str, port: int) -> None:
+        raise ValueError("no preset `x`")
+
+    monkeypatch.setattr(emulate, "run", run)
+    options = ["--kind", "vllm", "--port", "0", "--preset", "x"]
+    line = fail("emulate", *options, monkeypatch=monkeypatch, capsys=capsys)
+    assert line == "paceline: no preset `x`"
+
+
+def test_no_command_shows_the_help(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`paceline` alone says what it can do."""
+    monkeypatch.setattr(sys, "argv", ["paceline"])
+    with pytest.raises(SystemExit):
+        cli.main()
+    assert "Commands:" in capsys.readouterr().out
 
 
 def test_python_dash_m() -> None:

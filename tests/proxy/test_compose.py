@@ -11,6 +11,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import aiohttp
+import pytest
+
+from paceline.proxy.compose import Proxy
+from paceline.proxy.config import BackendConfig, Config
+from paceline.proxy.record import Record
+
+CONFIG = Config(backends=[BackendConfig(url="http://127.0.0.1:9", name="a", models=["m"])])
 
 
 @asynccontextmanager
@@ -64,3 +71,29 @@ async def test_json_format_has_no_banner() -> None:
         out, err = await process.communicate()
         assert (process.returncode, out) == (0, b"")
         assert [json.loads(line)["event"] for line in err.splitlines()] == ["draining"]
+
+
+async def test_a_record_is_logged_and_counted(capsys: pytest.CaptureFixture[str]) -> None:
+    """What a request leaves behind reaches the log and `/metrics`."""
+    proxy = Proxy(CONFIG)
+    record = Record(id="r1", path="/v1/completions", status=429, outcome="rejected")
+    record.reason = "queue_full"
+    proxy.gateway.on_record(record)
+    assert capsys.readouterr().err.count("r1") == 1
+    page, content_type = proxy.gateway.metrics()
+    assert b'paceline_decisions_total{reason="queue_full"} 1.0' in page
+    assert content_type.startswith("text/plain")
+
+
+async def test_state_names_the_policy() -> None:
+    """`/paceline/state` is the scheduler of this proxy."""
+    state = json.loads(Proxy(CONFIG).gateway.state())
+    assert state["policy"] == "lpm"
+    assert state["scheduler"]["waiting"] == 0
+
+
+async def test_not_ready_while_stopping() -> None:
+    """Once told to stop, readiness is off whatever the backends do."""
+    proxy = Proxy(CONFIG)
+    proxy.stopping = True
+    assert not proxy.gateway.ready()

@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from paceline.proxy.listen import CannotListen, base_url, listening, run_loop, termination
+from paceline.proxy.listen import CannotListen, base_url, listening, run_loop, stop_signal
 
 
 class Slow:
@@ -107,14 +107,22 @@ def test_base_url_can_be_called(host: str, url: str) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-async def test_termination_names_the_signal(number: signal.Signals) -> None:
-    """The first signal ends the wait; afterwards both have their usual handlers."""
-    before = signal.getsignal(number)
-    waiting = asyncio.create_task(termination())
-    await asyncio.sleep(0)
-    os.kill(os.getpid(), number)
-    assert await waiting is number
-    assert signal.getsignal(number) in (before, signal.SIG_DFL, signal.default_int_handler)
+async def test_the_first_signal_is_caught_and_the_second_kills(number: signal.Signals) -> None:
+    """The future gets the signal; from then on both have their usual handlers."""
+    usual = (signal.SIG_DFL, signal.default_int_handler)
+    with stop_signal() as stopped:
+        assert signal.getsignal(number) not in usual
+        os.kill(os.getpid(), number)
+        assert await stopped is number
+        assert signal.getsignal(signal.SIGTERM) in usual
+        assert signal.getsignal(signal.SIGINT) in usual
+
+
+async def test_handlers_are_released_without_a_signal() -> None:
+    """A start that fails leaves signals as they were."""
+    with stop_signal():
+        pass
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
 def test_runs_on_uvloop() -> None:
