@@ -115,13 +115,17 @@ def emulate(
     It answers in vLLM's or SGLang's dialect and takes as long as a model of their scheduler, cache
     and kernels says; what it generates is filler.
     """
-    from paceline.engines.emulator import EmulatorConfig
+    from paceline.engines.emulator.config import EmulatorConfig
+    from paceline.engines.model.presets import PRESETS
+    from paceline.policies.decode import hint
     from paceline.proxy.emulate import run
     from paceline.proxy.listen import CannotListen
 
+    if preset not in PRESETS:
+        raise click.ClickException(f"no preset `{preset}`; {hint(preset, list(PRESETS))}")
     try:
         run(EmulatorConfig(kind=kind, preset=preset, kv_tokens=kv_tokens, speed=speed), host, port)
-    except (CannotListen, ValueError) as error:  # ValueError: a preset that does not exist
+    except CannotListen as error:
         raise click.ClickException(str(error)) from error
 
 

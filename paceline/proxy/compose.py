@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from typing import TYPE_CHECKING
 
 import msgspec
 import structlog
 
-from paceline.engines.emulator import EmulatorConfig, start_emulator
+from paceline.engines.emulator.app import start_emulator
+from paceline.engines.emulator.config import EmulatorConfig
 from paceline.policies.registry import load
 from paceline.proxy import log
+from paceline.proxy.activity import Activity
 from paceline.proxy.app import build_runner
 from paceline.proxy.banner import banner
 from paceline.proxy.config import BackendConfig, Config
+from paceline.proxy.directory import Directory
 from paceline.proxy.driver import Driver
 from paceline.proxy.gateway import Gateway
 from paceline.proxy.listen import listening, run_loop, stop_signal
@@ -23,8 +26,10 @@ from paceline.proxy.metrics import CONTENT_TYPE, Metrics
 from paceline.proxy.monitor import Monitor
 from paceline.proxy.ratio import TokenRatio
 from paceline.proxy.retries import RetryBudget
+from paceline.proxy.roster import Roster
 from paceline.proxy.state import state_json
 from paceline.proxy.upstream import Pool
+from paceline.scheduler.events import Action, BackendChanged, Event
 from paceline.scheduler.scheduler import Scheduler
 
 if TYPE_CHECKING:
@@ -33,6 +38,9 @@ if TYPE_CHECKING:
 
 EMULATED = (EmulatorConfig(kind="vllm"), EmulatorConfig(kind="sglang"))
 """What stands in for engines when none is configured."""
+SETTLE_SECONDS = 2.0
+"""Longest wait for the engines' first answers before saying what was found: a local one answers in
+milliseconds, one that is loading its weights in minutes."""
 
 
 def run(config: Config) -> None:
@@ -47,11 +55,12 @@ async def serve(config: Config) -> None:
         stopped = stack.enter_context(stop_signal())
         config = await _with_backends(config, stack)
         proxy = Proxy(config)
-        await proxy.monitor.start()
-        stack.push_async_callback(proxy.monitor.stop)
+        proxy.monitor.start()
+        stack.push_async_callback(proxy.monitor.close)
         runner = build_runner(proxy.gateway)
         server = config.server
         base = await stack.enter_async_context(listening(runner, server.host, server.port))
+        await proxy.settled()
         _announce(config, base, proxy.snapshot())
         number = await stopped
         proxy.stopping = True
@@ -66,16 +75,20 @@ class Proxy:
         policy = load(config.policy.name, config.policy.settings)
         scheduler = Scheduler(config.scheduler, policy, secrets.randbits(64))
         self.stopping = False
-        self._driver = Driver(scheduler, loop)
+        self._activity = Activity()
+        self._directory = Directory(config.backends)
+        self._all_up = asyncio.Event()
+        self._driver = Driver(scheduler, loop, self._observe)
         self._metrics = Metrics(self.snapshot)
         self._log_request = log.request_logger(config.log)
-        self.monitor = Monitor(config, self._driver)
+        self.monitor = Monitor(self._directory, self._driver, self._activity, config.upstream)
+        self._roster = Roster(self._directory)
         started_at = loop.time()
         self.gateway = Gateway(
             config=config,
             driver=self._driver,
             pool=Pool(config.upstream, loop),
-            directory=self.monitor,
+            directory=self._roster,
             on_record=self._on_record,
             ratio=TokenRatio(),
             retries=RetryBudget(started_at),
@@ -89,12 +102,22 @@ class Proxy:
         """The scheduler as it is now."""
         return self._driver.scheduler.snapshot(self._driver.now())
 
+    async def settled(self) -> None:
+        """Wait until every backend has answered, or for `SETTLE_SECONDS`."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._all_up.wait(), SETTLE_SECONDS)
+
+    def _observe(self, event: Event, actions: list[Action], now: float) -> None:
+        self._activity.observe(event, actions, now)
+        if isinstance(event, BackendChanged) and all(entry.up for entry in self._directory):
+            self._all_up.set()
+
     def _on_record(self, record: Record) -> None:
         self._metrics.record(record)
         self._log_request(record)
 
     def _ready(self) -> bool:
-        return not self.stopping and bool(self.monitor.up())
+        return not self.stopping and bool(self._roster.up())
 
 
 async def _with_backends(config: Config, stack: AsyncExitStack) -> Config:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from paceline.engines.emulator import EmulatorConfig, start_emulator
+from paceline.engines.emulator.app import start_emulator
+from paceline.engines.emulator.config import EmulatorConfig
 from paceline.proxy.listen import CannotListen, run_loop, stop_signal
 
 

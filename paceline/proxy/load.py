@@ -126,7 +126,7 @@ def _normal(backend: BackendConfig, path: str) -> BackendConfig:
     if parts.scheme not in ("http", "https") or not host or port == 0:
         raise SettingError(f"{path}.url", f"Expected http://HOST:PORT, got {backend.url}")
     if parts.query or parts.fragment or parts.username is not None:
-        raise SettingError(f"{path}.url", f"Expected no user, query or fragment, got {backend.url}")
+        raise SettingError(f"{path}.url", f"Expected no user, query or fragment: {parts.hostname}")
     if parts.path.endswith("/v1"):
         raise SettingError(f"{path}.url", f"Expected it without the /v1, got {backend.url}")
     return msgspec.structs.replace(backend, url=url, name=backend.name or parts.netloc)

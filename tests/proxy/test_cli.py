@@ -149,15 +149,10 @@ def test_emulate_hands_over_its_options(monkeypatch: pytest.MonkeyPatch) -> None
 def test_a_preset_that_does_not_exist_is_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What the emulator refuses is told as any other error."""
-
-    def run(config: object, host: str, port: int) -> None:
-        raise ValueError("no preset `x`")
-
-    monkeypatch.setattr(emulate, "run", run)
-    options = ["--kind", "vllm", "--port", "0", "--preset", "x"]
+    """A misspelt preset is answered with the one that was meant."""
+    options = ["--kind", "vllm", "--port", "0", "--preset", "llama-3.1-8b-h10"]
     line = fail("emulate", *options, monkeypatch=monkeypatch, capsys=capsys)
-    assert line == "paceline: no preset `x`"
+    assert line == "paceline: no preset `llama-3.1-8b-h10`; did you mean `llama-3.1-8b-h100`?"
 
 
 def test_no_command_shows_the_help(

@@ -65,7 +65,9 @@ async def test_json_format_has_no_banner() -> None:
     async with running("--log-format", "json") as process:
         assert process.stderr is not None
         event = json.loads(await process.stderr.readline())
-        assert event["event"] == "listening"
+        while event["event"] != "listening":
+            assert event["event"] == "backend up"
+            event = json.loads(await process.stderr.readline())
         assert (await fetch(event["address"] + "/ready"))[0] == 200
         process.send_signal(signal.SIGINT)
         out, err = await process.communicate()

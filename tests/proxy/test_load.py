@@ -88,8 +88,8 @@ def test_another_policy_drops_the_files_settings(tmp_path: Path) -> None:
             "$.backends[0].url: Expected it without the /v1, got http://a:8000/v1/",
         ),
         (
-            '[[backends]]\nurl = "http://me@a:8000"',
-            "$.backends[0].url: Expected no user, query or fragment, got http://me@a:8000",
+            '[[backends]]\nurl = "http://me:secret@a:8000"',
+            "$.backends[0].url: Expected no user, query or fragment: a",
         ),
         (
             '[[backends]]\nurl = "http://a:99999"',
