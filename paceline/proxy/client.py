@@ -99,6 +99,10 @@ class Client:
         self._close = True
         self._transport.close()
 
+    def abort(self) -> None:
+        """Drop the client with whatever waits for it."""
+        self._transport.abort()
+
     @property
     def response(self) -> Sent:
         """What the handler returns once the reply is written."""

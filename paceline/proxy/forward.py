@@ -139,12 +139,13 @@ class Forward:
         record, relay = self._record, self._relay
         if relay is not None and relay.head is not None:
             record.status = relay.head.status
+        broken = relay is not None and relay.outcome is Outcome.BROKEN
         if relay is not None and relay.answered:
             record.outcome = "finished"
             record.usage = read_usage(relay.tail)
             claim.finished(record.usage)
-        elif record.outcome == "cancelled":
+        elif record.outcome == "cancelled" and not broken:
             claim.cancelled()
         else:
-            record.outcome = record.outcome or "failed"
+            record.outcome = "rejected" if record.outcome == "rejected" else "failed"
             claim.failed()

@@ -209,7 +209,7 @@ class Relay:
             async with asyncio.timeout(self._config.idle_seconds):
                 await self._client.drain()
         except TimeoutError:
-            self._break(504, "The client stopped reading.")
+            self._client.abort()  # aiohttp then cancels the handler, as for any client that left
             return
         self._paused = False
         self._quiet_since = self._loop.time()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import TYPE_CHECKING, cast
 
 from aiohttp import web
@@ -106,19 +106,26 @@ class Proxy:
         self.driver = driver
         self.records: asyncio.Queue[Record] = asyncio.Queue()
         self.engines: list[Scripted] = []
+        self._callers: list[Caller] = []
 
     async def dial(self) -> Caller:
         """A new connection to it."""
-        return Caller(*await asyncio.open_connection("127.0.0.1", self.port))
+        caller = Caller(*await asyncio.open_connection("127.0.0.1", self.port))
+        self._callers.append(caller)
+        return caller
+
+    async def forget_callers(self) -> None:
+        """Close what tests left open."""
+        for caller in self._callers:
+            caller.hang_up()
+            with suppress(ConnectionError):
+                await caller.writer.wait_closed()
 
     async def ask(self, body: bytes = CHAT, path: str = "/v1/chat/completions") -> Answer:
         """The answer to one POST on a connection of its own."""
         caller = await self.dial()
-        try:
-            await caller.post(body, path)
-            return await caller.answer()
-        finally:
-            caller.hang_up()
+        await caller.post(body, path)
+        return await caller.answer()
 
 
 class Answer:
@@ -223,5 +230,6 @@ async def proxied(*scripts: Script | int, config: Config | None = None) -> Async
         try:
             yield proxy
         finally:
+            await proxy.forget_callers()
             pool.close()
             await runner.cleanup()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 
 class Conversation:
@@ -32,11 +32,9 @@ class Conversation:
 
     async def until_closed(self) -> None:
         """Wait for the proxy to close."""
-        try:
+        with suppress(ConnectionError):
             while await self.reader.read(65536):
                 pass
-        except ConnectionError:
-            pass
         self.closed.set()
 
     def hang_up(self) -> None:
@@ -53,20 +51,27 @@ class Scripted:
     def __init__(self, script: Script) -> None:
         self.script = script
         self.port = 0
-        self.requests: list[tuple[str, bytes]] = []
         self.conversations: list[Conversation] = []
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Play the script on a new connection."""
         conversation = Conversation(reader, writer)
         self.conversations.append(conversation)
-        try:
+        self._tasks.add(asyncio.create_task(self._play(conversation)))
+
+    async def stop(self) -> None:
+        """End all conversations."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks)
+
+    async def _play(self, conversation: Conversation) -> None:
+        with suppress(asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
             await self.script(conversation)
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass
-        finally:
-            writer.close()
+        conversation.writer.close()
+        with suppress(ConnectionError, asyncio.CancelledError):
+            await conversation.writer.wait_closed()
 
 
 @asynccontextmanager
@@ -79,8 +84,7 @@ async def engine(script: Script) -> AsyncIterator[Scripted]:
         yield scripted
     finally:
         server.close()
-        for conversation in scripted.conversations:
-            conversation.hang_up()
+        await scripted.stop()
 
 
 def reply(body: bytes = b"{}", status: str = "200 OK", *lines: str) -> bytes:
