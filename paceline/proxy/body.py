@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import chain
 
 from aiohttp import web
 
@@ -21,9 +22,7 @@ def check(request: web.BaseRequest, max_head: int) -> None:
         raise ApiError(501, "WebSockets are not supported.", reason="not_implemented")
     if request.version < (1, 1) and "Transfer-Encoding" in headers:
         raise ApiError(400, "HTTP/1.0 has no Transfer-Encoding.", reason="bad_request")
-    size = len(request.raw_path)
-    for name, value in request.raw_headers:
-        size += len(name) + len(value) + 4
+    size = len(request.raw_path) + sum(map(len, chain.from_iterable(request.raw_headers)))
     if size > max_head:
         raise ApiError(431, "The request's head is too large.", reason="head_too_large")
 
