@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from paceline.engines import api
 from paceline.proxy import models, serve
@@ -31,8 +34,11 @@ def build_runner(gateway: Gateway) -> web.AppRunner:
     Handlers are cancelled when their client goes away, and bodies are left as they come.
     """
     config = gateway.config.server
+    logger = logging.getLogger("paceline.http")
+    logger.addFilter(_not_the_clients_fault)
     return web.AppRunner(
         build_app(gateway),
+        logger=logger,
         handler_cancellation=True,
         access_log=None,
         auto_decompress=False,
@@ -41,6 +47,11 @@ def build_runner(gateway: Gateway) -> web.AppRunner:
         max_field_size=config.max_header_kb * 1024,
         shutdown_timeout=config.drain_seconds,
     )
+
+
+def _not_the_clients_fault(record: logging.LogRecord) -> bool:
+    """Whether to log: not for malformed requests, of which a client could send a diskful."""
+    return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
 
 
 def _add_own(router: web.UrlDispatcher, gateway: Gateway) -> None:

@@ -44,6 +44,7 @@ class Forward:
 
     async def run(self, claim: Claim) -> Sent:
         """Forward by `claim`, and end it; raises ApiError if the client got nothing of a reply."""
+        self._gateway.retries.earn()
         try:
             try:
                 while not await self._attempt(claim):

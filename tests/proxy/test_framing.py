@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,7 +25,7 @@ def test_chunks_are_read_however_they_are_cut(
     """The payload and the end are the same for every division into reads."""
     wire = b"".join(map(chunk, parts)) + LAST_CHUNK + behind
     bounds = [0, *sorted(cut for cut in cuts if cut < len(wire) - len(behind)), len(wire)]
-    pieces = [wire[a:b] for a, b in zip(bounds, bounds[1:], strict=False)]
+    pieces = [wire[a:b] for a, b in pairwise(bounds)]
     framing = Chunked()
     assert fed(framing, pieces) == b"".join(parts)
     assert framing.complete
@@ -41,8 +43,10 @@ def test_chunks_are_read_however_they_are_cut(
         b"1\na\r\n",
         b"1\r\nab",
         b"g\r\n",
-    ]
-    + [b"1" * 16 + b"\r\n", b"1;" + b"x" * 5000, b"0\r\n" + b"x" * 5000],
+        b"1" * 16 + b"\r\n",
+        b"1;" + b"x" * 5000,
+        b"0\r\n" + b"x" * 5000,
+    ],
 )
 def test_sloppy_chunks_are_refused(wire: bytes) -> None:
     """Only what RFC 9112 says is a chunk."""

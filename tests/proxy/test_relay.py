@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+from contextlib import suppress
 
 import pytest
 
@@ -143,6 +144,26 @@ async def test_slow_client_pauses_its_engine() -> None:
         assert sent < size / 2
         assert len(await client.reader.readexactly(size)) == size
         assert (await proxy.records.get()).outcome == "finished"
+
+
+async def test_client_that_stops_reading_is_dropped() -> None:
+    """It cannot hold an engine's work for longer than `idle_seconds`."""
+
+    async def engine(conversation: Conversation) -> None:
+        await conversation.request()
+        await conversation.say(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % 2**26)
+        with suppress(ConnectionError):
+            await conversation.say(b"x" * 2**26)
+        conversation.closed.set()
+
+    async with proxied(engine, config=impatient(idle_seconds=0.2)) as proxy:
+        client = await proxy.dial()
+        await client.post()
+        await client.head()
+        client.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        record = await proxy.records.get()
+        await proxy.engines[0].conversations[0].closed.wait()
+    assert (record.outcome, proxy.driver.log[-1]) == ("cancelled", "cancelled")
 
 
 async def died(proxy: Proxy) -> tuple[bytes, str, list[str]]:

@@ -12,6 +12,8 @@ FULL = (
     b'"prompt_tokens_details":{"cached_tokens":4}}'
 )
 
+META = b'"prompt_tokens":5,"completion_tokens":%d,"cached_tokens":3'
+
 
 def test_json_reply() -> None:
     """vLLM and SGLang put usage behind the choices."""
@@ -20,7 +22,7 @@ def test_json_reply() -> None:
 
 
 def test_stream_with_usage() -> None:
-    """With `include_usage` it stands in the last event before `[DONE]`; nulls before do not count."""
+    """With `include_usage` it stands in the event before `[DONE]`; earlier nulls do not count."""
     tail = (
         b'data: {"choices":[],"usage":null}\n\ndata: {"choices":[],'
         + FULL
@@ -52,20 +54,24 @@ def test_generated_text_cannot_report() -> None:
 
 def test_generate_reply() -> None:
     """SGLang's own API reports in `meta_info`."""
-    body = b'{"text":"a","meta_info":{"id":"r","finish_reason":{"type":"length","length":2},"prompt_tokens":5,"completion_tokens":2,"cached_tokens":3}}'
+    body = (
+        b'{"text":"a","meta_info":{"id":"r","finish_reason":{"type":"length","length":2},'
+        + META % 2
+        + b"}}"
+    )
     assert read_usage(body) == Usage(prompt_tokens=5, output_tokens=2, cached_tokens=3)
 
 
 def test_generate_stream_is_cumulative() -> None:
     """The last event counts, not their sum."""
-    event = b'data: {"text":"a","meta_info":{"prompt_tokens":5,"completion_tokens":%d,"cached_tokens":3}}\n\n'
+    event = b'data: {"text":"a","meta_info":{' + META + b"}}\n\n"
     tail = event % 1 + event % 2 + b"data: [DONE]\n\n"
     assert read_usage(tail) == Usage(prompt_tokens=5, output_tokens=2, cached_tokens=3)
 
 
 def test_generate_with_several_choices() -> None:
     """Each choice reports for itself, so the output in all is not known from the end alone."""
-    one = b'{"text":"a","index":%d,"meta_info":{"prompt_tokens":5,"completion_tokens":2,"cached_tokens":3}}'
+    one = b'{"text":"a","index":%d,"meta_info":{' + META % 2 + b"}}"
     body = b"[" + one % 0 + b"," + one % 1 + b"]"
     stream = b"data: " + one % 0 + b"\n\ndata: " + one % 1 + b"\n\n"
     expected = Usage(prompt_tokens=5, output_tokens=None, cached_tokens=3)
