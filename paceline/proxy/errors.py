@@ -17,6 +17,15 @@ TYPES = {
 }
 """OpenAI's names for client errors; whatever is not listed is a `server_error`."""
 
+ANTHROPIC_TYPES = {
+    400: "invalid_request_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    503: "overloaded_error",
+}
+"""Anthropic's names; whatever is not listed is an `api_error`."""
+
 
 class ApiError(Exception):
     """A request ends with `status` and a message, before any byte of an engine's reply was sent."""
@@ -72,7 +81,8 @@ def unknown_model(model: str) -> ApiError:
 def body(error: ApiError, path: str) -> dict[str, Any]:
     """The error as the API behind `path` words it: OpenAI's, Anthropic's or SGLang's own shape."""
     if path.startswith("/v1/messages"):
-        return {"type": "error", "error": {"type": error.type, "message": error.message}}
+        kind = ANTHROPIC_TYPES.get(error.status, "api_error")
+        return {"type": "error", "error": {"type": kind, "message": error.message}}
     if not path.startswith("/v1/"):
         return {"error": {"message": error.message}}
     return {

@@ -55,6 +55,7 @@ class Forward:
                 raise
             finally:
                 self._end(claim)
+                self._relay = None  # it refers back to here: leave no cycle to the collector
         except Exception:
             if self._client.started:
                 self._client.cut(b"")  # whatever went wrong, nothing may follow these bytes

@@ -49,14 +49,14 @@ def request_head(
 ) -> bytes:
     """The head that asks `backend` what the client asked us; `length` is the body's, if any."""
     headers = request.raw_headers
-    peer = (request.remote or "unknown").encode()
-    chain = [value for name, value in headers if name.lower() == b"x-forwarded-for"]
+    peer = request.remote or "unknown"
+    chain = request.headers.getall("X-Forwarded-For", ())
     target = (backend.base + request.raw_path).encode("utf-8", "surrogateescape")
     lines = [
         b"%b %b HTTP/1.1" % (request.method.encode(), target),
         b"Host: " + backend.authority,
         *_kept(headers, REQUEST_REPLACED),
-        b"X-Forwarded-For: " + b", ".join([*chain, peer]),
+        b"X-Forwarded-For: " + ", ".join((*chain, peer)).encode("utf-8", "surrogateescape"),
         b"X-Request-Id: " + request_id.encode(),
     ]
     if length is not None:
