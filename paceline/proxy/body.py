@@ -18,7 +18,7 @@ def check(request: web.BaseRequest, max_head: int) -> None:
     headers = request.headers
     if not request.raw_path.startswith("/"):
         raise ApiError(400, "The request target must be a path.", reason="bad_request")
-    if "Upgrade" in headers and request.method == "GET":
+    if headers.get("Upgrade", "").lower() == "websocket":
         raise ApiError(501, "WebSockets are not supported.", reason="not_implemented")
     if request.version < (1, 1) and "Transfer-Encoding" in headers:
         raise ApiError(400, "HTTP/1.0 has no Transfer-Encoding.", reason="bad_request")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import enum
 import re
 
 MAX_SIZE_LINE = 4096
 """Bytes in a chunk's size line with its extensions, or in a trailer line; engines send neither."""
-SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})(?:[ \t]*;[^\r\n\x00]*)?")
+SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})(?:[ \t]*;[^\r\n\x00]*)?\r\n")
 """Hex digits alone: Python's `int` would take `0x`, signs, spaces and underscores as well."""
 
 
@@ -47,20 +48,29 @@ class UntilClose:
         return [data] if data else []
 
 
+class Expect(enum.Enum):
+    """The kind of line that comes next in a chunked body."""
+
+    SIZE = enum.auto()
+    GAP = enum.auto()
+    """The empty line behind a chunk's payload."""
+    TRAILER = enum.auto()
+
+
 class Chunked:
     """A body in chunks: follows the size lines without copying more than the payload slices."""
 
     def __init__(self) -> None:
         self._left = 0  # payload bytes still to come in this chunk
-        self._line = b""  # a size or trailer line, or the CRLF behind a payload, not yet whole
-        self._expect = self._size
+        self._line = b""  # a line that is not whole yet
+        self._expect = Expect.SIZE
         self.complete = False
         self.end = 0
 
     @property
     def at_boundary(self) -> bool:
         """Whether the last chunk is whole and the next has not begun."""
-        return self._expect == self._size and not self._line
+        return self._expect is Expect.SIZE and not self._line
 
     def feed(self, data: bytes) -> list[bytes]:
         """The payload in `data`; raises BadFraming."""
@@ -80,34 +90,31 @@ class Chunked:
     def _take_line(self, data: bytes, at: int) -> int:
         """Handle the line that begins or goes on at `at`; returns where it ends."""
         newline = data.find(b"\n", at)
+        end = newline + 1 or len(data)
+        line = self._line + data[at:end]
+        if self._expect is Expect.GAP and not b"\r\n".startswith(line):
+            raise BadFraming("chunk longer than its size line said")
+        if len(line) > MAX_SIZE_LINE:
+            raise BadFraming("endless line in the chunk framing")
         if newline < 0:
-            self._line += data[at:]
-            self._check_length(self._line)
-            return len(data)
-        line = self._line + data[at : newline + 1] if self._line else data[at : newline + 1]
-        self._check_length(line)
-        if line[-2:] != b"\r\n":
+            self._line = line
+            return end
+        if not line.endswith(b"\r\n"):
             raise BadFraming("bare line feed in the chunk framing")
         self._line = b""
-        self._expect(line[:-2])
-        return newline + 1
+        self._end_line(line)
+        return end
 
-    def _check_length(self, line: bytes) -> None:
-        if len(line) > MAX_SIZE_LINE or (self._expect == self._gap and line not in b"\r\n"):
-            raise BadFraming("chunk longer than its size line said")
-
-    def _size(self, line: bytes) -> None:
-        match = SIZE_LINE.fullmatch(line)
-        if match is None:
+    def _end_line(self, line: bytes) -> None:
+        if self._expect is Expect.GAP:
+            self._expect = Expect.SIZE
+        elif self._expect is Expect.TRAILER:
+            self.complete = line == b"\r\n"
+        elif match := SIZE_LINE.fullmatch(line):
+            self._left = int(match[1], 16)
+            self._expect = Expect.GAP if self._left else Expect.TRAILER
+        else:
             raise BadFraming("malformed chunk size")
-        self._left = int(match[1], 16)
-        self._expect = self._gap if self._left else self._trailer
-
-    def _gap(self, line: bytes) -> None:
-        self._expect = self._size
-
-    def _trailer(self, line: bytes) -> None:
-        self.complete = not line
 
 
 Framing = Length | UntilClose | Chunked

@@ -105,8 +105,10 @@ async def test_offered_http2_is_declined_by_answering() -> None:
     """A client that would rather speak h2c (curl --http2) is served over HTTP/1.1."""
     async with proxied(always(reply(b"yes"))) as proxy:
         client = await proxy.dial()
-        lines = ("Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAM")
-        await client.post(CHAT, "/v1/chat/completions", *lines)
+        client.say(
+            b"GET /v1/models/m HTTP/1.1\r\nHost: p\r\nConnection: Upgrade, HTTP2-Settings\r\n"
+            b"Upgrade: h2c\r\nHTTP2-Settings: AAM\r\n\r\n"
+        )
         assert (await client.answer()).body == b"yes"
 
 
