@@ -1,0 +1,128 @@
+"""Where a reply's body ends, and which of its bytes are payload (RFC 9112 section 6)."""
+
+from __future__ import annotations
+
+import enum
+import re
+
+MAX_SIZE_LINE = 4096
+"""Bytes in a chunk's size line with its extensions, or in a trailer line; engines send neither."""
+SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})(?:[ \t]*;[^\r\n\x00]*)?\r\n")
+"""Hex digits alone: Python's `int` would take `0x`, signs, spaces and underscores as well."""
+
+
+class BadFraming(Exception):
+    """The body is not framed as its head said."""
+
+
+class Length:
+    """A body of a known number of bytes; nothing at all when that is 0."""
+
+    def __init__(self, length: int) -> None:
+        self._left = length
+        self.complete = length == 0
+        self.end = 0
+        """Once complete: offset just behind the body in the data fed last."""
+
+    at_boundary = False
+    """Whether something could be inserted here without breaking the framing."""
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """The payload in `data`."""
+        if len(data) < self._left:
+            self._left -= len(data)
+            return [data] if data else []
+        self.complete, self.end, self._left = True, self._left, 0
+        return [data if self.end == len(data) else data[: self.end]] if self.end else []
+
+
+class UntilClose:
+    """A body that ends with its connection."""
+
+    complete = False
+    at_boundary = True
+    end = 0
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """The payload in `data`: all of it."""
+        return [data] if data else []
+
+
+class Expect(enum.Enum):
+    """The kind of line that comes next in a chunked body."""
+
+    SIZE = enum.auto()
+    GAP = enum.auto()
+    """The empty line behind a chunk's payload."""
+    TRAILER = enum.auto()
+
+
+class Chunked:
+    """A body in chunks: follows the size lines without copying more than the payload slices."""
+
+    def __init__(self) -> None:
+        self._left = 0  # payload bytes still to come in this chunk
+        self._line = b""  # a line that is not whole yet
+        self._expect = Expect.SIZE
+        self.complete = False
+        self.end = 0
+
+    @property
+    def at_boundary(self) -> bool:
+        """Whether the last chunk is whole and the next has not begun."""
+        return self._expect is Expect.SIZE and not self._line
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """The payload in `data`; raises BadFraming."""
+        pieces: list[bytes] = []
+        at, size = 0, len(data)
+        while at < size and not self.complete:
+            if self._left:
+                piece = data[at : at + self._left]
+                pieces.append(piece)
+                self._left -= len(piece)
+                at += len(piece)
+            else:
+                at = self._take_line(data, at)
+        self.end = at
+        return pieces
+
+    def _take_line(self, data: bytes, at: int) -> int:
+        """Handle the line that begins or goes on at `at`; returns where it ends."""
+        newline = data.find(b"\n", at)
+        end = newline + 1 or len(data)
+        line = self._line + data[at:end]
+        if self._expect is Expect.GAP and not b"\r\n".startswith(line):
+            raise BadFraming("chunk longer than its size line said")
+        if len(line) > MAX_SIZE_LINE:
+            raise BadFraming("endless line in the chunk framing")
+        if newline < 0:
+            self._line = line
+            return end
+        if not line.endswith(b"\r\n"):
+            raise BadFraming("bare line feed in the chunk framing")
+        self._line = b""
+        self._end_line(line)
+        return end
+
+    def _end_line(self, line: bytes) -> None:
+        if self._expect is Expect.GAP:
+            self._expect = Expect.SIZE
+        elif self._expect is Expect.TRAILER:
+            self.complete = line == b"\r\n"
+        elif match := SIZE_LINE.fullmatch(line):
+            self._left = int(match[1], 16)
+            self._expect = Expect.GAP if self._left else Expect.TRAILER
+        else:
+            raise BadFraming("malformed chunk size")
+
+
+Framing = Length | UntilClose | Chunked
+
+
+def chunk(payload: bytes) -> bytes:
+    """One chunk."""
+    return b"%x\r\n%b\r\n" % (len(payload), payload)
+
+
+LAST_CHUNK = b"0\r\n\r\n"

@@ -1,0 +1,105 @@
+"""Builds the heads that go out: requests to engines and replies to clients."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from aiohttp import web
+
+from paceline.proxy.gateway import Backend
+from paceline.proxy.replies import ReplyHead
+
+Header = tuple[bytes, bytes]
+
+HOP_BY_HOP = frozenset(
+    (
+        b"connection",
+        b"keep-alive",
+        b"proxy-authenticate",
+        b"proxy-authorization",
+        b"proxy-connection",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+    )
+)
+"""Headers that concern one connection only (RFC 9110 section 7.6.1)."""
+
+REQUEST_REPLACED = HOP_BY_HOP | {
+    b"content-length",
+    b"expect",
+    b"host",
+    b"x-forwarded-for",
+    b"x-request-id",
+}
+"""Client headers that are not passed on as they are: the connection's own, and what we write."""
+
+REPLY_REPLACED = HOP_BY_HOP | {
+    b"x-paceline-backend",
+    b"x-paceline-cached-tokens",
+    b"x-paceline-queue-ms",
+    b"x-request-id",
+}
+"""Engine headers that are not passed on as they are."""
+
+
+def request_head(
+    request: web.BaseRequest, backend: Backend, request_id: str, length: int | None
+) -> bytes:
+    """The head that asks `backend` what the client asked us; `length` is the body's, if any."""
+    headers = request.raw_headers
+    peer = request.remote or "unknown"
+    chain = request.headers.getall("X-Forwarded-For", ())
+    target = (backend.base + request.raw_path).encode("utf-8", "surrogateescape")
+    lines = [
+        b"%b %b HTTP/1.1" % (request.method.encode(), target),
+        b"Host: " + backend.authority,
+        *_kept(headers, REQUEST_REPLACED),
+        b"X-Forwarded-For: " + ", ".join((*chain, peer)).encode("utf-8", "surrogateescape"),
+        b"X-Request-Id: " + request_id.encode(),
+    ]
+    if length is not None:
+        lines.append(b"Content-Length: %d" % length)
+    lines.append(b"\r\n")
+    return b"\r\n".join(lines)
+
+
+def get_head(request: web.BaseRequest, backend: Backend, path: str) -> bytes:
+    """The head of a GET of our own, with the credentials of the client it is made for."""
+    credentials = [h for h in request.raw_headers if h[0].lower() in CREDENTIALS]
+    lines = [
+        b"GET %b HTTP/1.1" % (backend.base + path).encode(),
+        b"Host: " + backend.authority,
+        *(b"%b: %b" % header for header in credentials),
+        b"\r\n",
+    ]
+    return b"\r\n".join(lines)
+
+
+CREDENTIALS = frozenset((b"authorization", b"x-api-key"))
+
+
+def reply_head(head: ReplyHead, ours: bytes, *, chunked: bool, close: bool) -> bytes:
+    """The head for the client: the engine's, `ours` (whole lines) added, persistence our own."""
+    lines = [b"HTTP/1.1 %d %b" % (head.status, head.reason), *_kept(head.headers, REPLY_REPLACED)]
+    if chunked:
+        lines.append(b"Transfer-Encoding: chunked")
+    if close:
+        lines.append(b"Connection: close")
+    return b"\r\n".join(lines) + b"\r\n" + ours + b"\r\n"
+
+
+def _kept(headers: Iterable[Header], replaced: frozenset[bytes]) -> list[bytes]:
+    """The lines of all headers but those in `replaced` and those that Connection lists."""
+    lines = []
+    listed: set[bytes] = set()
+    for name, value in headers:
+        key = name.lower()
+        if key not in replaced:
+            lines.append(name + b": " + value)
+        elif key == b"connection":
+            listed.update(token.strip() for token in value.lower().split(b","))
+    if listed - {b"keep-alive", b"close", b""}:
+        return [line for line in lines if line.partition(b":")[0].lower() not in listed]
+    return lines

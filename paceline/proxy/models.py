@@ -1,0 +1,64 @@
+"""`/v1/models`: the lists of all engines, merged."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from paceline.proxy.errors import ApiError
+from paceline.proxy.fetch import Fetched, FetchFailed, fetch
+from paceline.proxy.gateway import Backend, Gateway
+from paceline.proxy.heads import get_head
+
+PATH = "/v1/models"
+
+
+class ModelList(msgspec.Struct):
+    """What an engine answers; what it says of each model is passed on as it is."""
+
+    data: list[dict[str, Any]]
+    object: str = "list"
+
+
+async def merged(gateway: Gateway, request: web.Request) -> web.Response:
+    """The models of every engine that answers in time, each named once; raises ApiError."""
+    backends = gateway.directory.up()
+    replies = await asyncio.gather(*(_ask(gateway, request, one) for one in backends))
+    answered = [reply for reply in replies if reply is not None]
+    if not answered:
+        raise ApiError(503, "No engine is up.", reason="no_backend", retry_after=1.0)
+    good = [reply.body for reply in answered if reply.status == 200]
+    if not good:  # such as 401: every engine refuses this client
+        first = answered[0]
+        return _json(first.status, first.body)
+    return _json(200, msgspec.json.encode(merge(good)))
+
+
+def merge(bodies: Iterable[bytes]) -> ModelList:
+    """One list of all models, the first engine's words for each; other shapes are left out."""
+    models: dict[str, dict[str, Any]] = {}
+    for body in bodies:
+        try:
+            found = msgspec.json.decode(body, type=ModelList).data
+        except msgspec.DecodeError:
+            continue
+        for model in found:
+            models.setdefault(str(model.get("id")), model)
+    return ModelList(data=list(models.values()))
+
+
+async def _ask(gateway: Gateway, request: web.Request, backend: Backend) -> Fetched | None:
+    head = get_head(request, backend, PATH)
+    try:
+        async with asyncio.timeout(gateway.config.upstream.probe_timeout_seconds):
+            return await fetch(gateway.pool, backend, head)
+    except (FetchFailed, TimeoutError):
+        return None
+
+
+def _json(status: int, body: bytes) -> web.Response:
+    return web.Response(status=status, body=body, content_type="application/json")

@@ -1,0 +1,39 @@
+"""Which model a request that is not scheduled is for."""
+
+from __future__ import annotations
+
+import re
+
+import msgspec
+from aiohttp import web
+
+FORM_FIELD = re.compile(rb'name="model"\r\n(?:[^\r\n]+\r\n)*\r\n([^\r\n]{1,256})\r\n')
+"""The model in a form, as uploads of audio have it."""
+
+
+class Named(msgspec.Struct):
+    """The one field that matters."""
+
+    model: str | None = None
+
+
+_decoder = msgspec.json.Decoder(Named)
+
+
+def model_of(request: web.Request, body: bytes) -> str:
+    """The model that the body or the query names; empty if none does."""
+    if body:
+        return _in_body(request, body)
+    if request.path.startswith("/v1/models/"):
+        return request.path.removeprefix("/v1/models/")
+    return request.query.get("model", "")
+
+
+def _in_body(request: web.Request, body: bytes) -> str:
+    if request.content_type.startswith("multipart/"):
+        match = FORM_FIELD.search(body)
+        return match[1].decode("utf-8", "replace") if match else ""
+    try:
+        return _decoder.decode(body).model or ""
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return ""  # the engine knows better what is wrong with it

@@ -1,0 +1,239 @@
+"""Passes one reply on: an engine's bytes in, the same bytes out, no task in between."""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+from collections.abc import Callable
+
+from paceline.proxy.client import Client
+from paceline.proxy.config import UpstreamConfig
+from paceline.proxy.errors import ApiError, sse_event
+from paceline.proxy.framing import BadFraming, Framing, Length, UntilClose
+from paceline.proxy.replies import BadReply, ReplyHead, framing_of, split_head
+from paceline.proxy.upstream import Connection
+
+TAIL = 4096
+"""Payload bytes kept from a reply's end: usage stands in the last event or behind the choices."""
+
+STREAM_END = b"data: [DONE]\n\n"
+"""The last event of OpenAI's streams, and of SGLang's."""
+
+
+class Outcome(enum.Enum):
+    """How a relay ended."""
+
+    COMPLETE = enum.auto()
+    """The whole reply was passed on."""
+    HELD = enum.auto()
+    """The reply's status was to be held back: nothing was passed on."""
+    DROPPED = enum.auto()
+    """The connection closed before the first byte of a reply."""
+    BROKEN = enum.auto()
+    """The engine failed otherwise: `error` tells how, `client.started` what the client has seen."""
+
+
+class Relay:
+    """One reply on its way from a connection to a client."""
+
+    def __init__(
+        self,
+        client: Client,
+        method: str,
+        config: UpstreamConfig,
+        *,
+        ours: bytes,
+        hold: Callable[[int], bool],
+        on_first_byte: Callable[[], None],
+    ) -> None:
+        self.head: ReplyHead | None = None
+        self.outcome: Outcome | None = None
+        self.error: ApiError | None = None
+        self.tail = b""
+        """The last `TAIL` bytes of the payload."""
+        self._client = client
+        self._method = method
+        self._connection: Connection
+        self._config = config
+        self._ours = ours
+        self._hold = hold
+        self._on_first_byte = on_first_byte
+        self._loop = asyncio.get_running_loop()
+        self._wake = self._loop.create_future()
+        self._buffer = b""
+        self._framing: Framing = Length(0)
+        self._boundary = False  # where the client stands, an event could be inserted
+        self._begun = False  # the body's first byte came
+        self._paused = False
+        self._clean = True  # nothing followed the reply's end
+        self._quiet_since = self._loop.time()
+        self._patience = config.first_byte_seconds
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def run(self, connection: Connection, head: bytes, body: bytes) -> Outcome:
+        """Send a request and pass its reply on; returns when that has ended.
+
+        Cancelling it closes the connection at once, and so does every end but a clean one.
+        """
+        self._connection = connection
+        self._arm()
+        try:
+            connection.send(head, body, self)
+            while True:
+                await self._wake
+                if self.outcome is not None:
+                    return self.outcome
+                self._wake = self._loop.create_future()
+                await self._drain()
+        finally:
+            if self._timer is not None:
+                self._timer.cancel()
+            if self._reusable:
+                connection.release()
+            else:
+                connection.abort()
+
+    def received(self, data: bytes) -> None:
+        """The engine sent `data`."""
+        if self.outcome is not None:
+            self._clean = False
+            return
+        try:
+            if self.head is None:
+                self._take_head(data)
+            else:
+                self._pass_on(b"", data)
+        except (BadReply, BadFraming) as error:
+            self._break(502, f"The engine sent a malformed reply: {error}.")
+
+    def lost(self, error: Exception | None) -> None:
+        """The engine's connection is gone."""
+        self._clean = False
+        if self.outcome is not None:
+            return
+        if self.head is None and not self._buffer:
+            self._settle(Outcome.DROPPED)
+        elif self.head is not None and isinstance(self._framing, UntilClose) and error is None:
+            self._client.write(self._client.last)
+            self._settle(Outcome.COMPLETE)
+        else:
+            self._break(502, "The engine closed the connection in the middle of its reply.")
+
+    @property
+    def _reusable(self) -> bool:
+        return (
+            self.outcome is Outcome.COMPLETE
+            and self._clean
+            and self.head is not None
+            and self.head.keep_alive
+            and self._connection.sent
+        )
+
+    def _take_head(self, data: bytes) -> None:
+        head, self._buffer = split_head(self._buffer + data)
+        if head is None:
+            return
+        self._framing = framing_of(head, self._method)
+        self.head = head
+        if self._hold(head.status):
+            self._settle(Outcome.HELD)
+        else:
+            lines = self._client.frame(head, self._framing, self._ours)
+            self._pass_on(lines, self._buffer)
+
+    def _pass_on(self, lines: bytes, data: bytes) -> None:
+        """Send body bytes to the client, behind the head's `lines` if it has not gone yet."""
+        framing, client = self._framing, self._client
+        pieces = framing.feed(data)
+        if framing.complete and framing.end < len(data):
+            if lines:
+                raise BadReply("bytes behind its end")
+            self._clean = False
+            data = data[: framing.end]
+        client.write(lines + client.encode(data, pieces))
+        self._boundary = framing.at_boundary
+        if pieces:
+            self._note(pieces)
+        if framing.complete:
+            self._settle(Outcome.COMPLETE)
+            return
+        if self._timer is None:
+            self._arm()
+        if client.slow:
+            self._paused = True
+            self._connection.pause()
+            self._signal()
+
+    def _note(self, pieces: list[bytes]) -> None:
+        """Remember the payload's end, and that the engine is alive."""
+        payload = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        self.tail = payload[-TAIL:] if len(payload) >= TAIL else (self.tail + payload)[-TAIL:]
+        self._quiet_since = self._loop.time()
+        if not self._begun:
+            self._begun = True
+            self._patience = self._config.idle_seconds
+            if self.succeeded:
+                self._on_first_byte()
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether the engine answered with a 2xx status."""
+        return self.head is not None and 200 <= self.head.status < 300
+
+    @property
+    def answered(self) -> bool:
+        """Whether the client got a whole answer, even if it left before the last framing byte."""
+        return self.succeeded and (
+            self.outcome is Outcome.COMPLETE
+            or (self.outcome is None and self.tail.endswith(STREAM_END))
+        )
+
+    def _arm(self) -> None:
+        """Watch for silence, if there is a limit on it at this stage."""
+        if self._patience is not None:
+            self._timer = self._loop.call_at(self._quiet_since + self._patience, self._check)
+
+    def _check(self) -> None:
+        """The limit may have passed: one timer looks at the last read, instead of one a read."""
+        self._timer = None
+        if self.outcome is not None or self._paused or self._patience is None:
+            return
+        if self._loop.time() >= self._quiet_since + self._patience:
+            self._break(504, f"The engine was silent for {self._patience:g} s.")
+        else:
+            self._arm()
+
+    async def _drain(self) -> None:
+        """Let the engine wait until the client has caught up; give up on one that stops."""
+        try:
+            async with asyncio.timeout(self._config.idle_seconds):
+                await self._client.drain()
+        except TimeoutError:
+            self._client.abort()  # aiohttp then cancels the handler, as for any client that left
+            return
+        self._paused = False
+        self._quiet_since = self._loop.time()
+        self._connection.resume()
+        if self._timer is None:
+            self._arm()
+
+    def _last_event(self, error: ApiError) -> bytes:
+        """An event that tells of `error`, after the end of one that was cut short."""
+        unfinished = self.tail and not self.tail.endswith((b"\n\n", b"\r\n\r\n"))
+        return (b"\n\n" if unfinished else b"") + sse_event(error)
+
+    def _settle(self, outcome: Outcome) -> None:
+        self.outcome = outcome
+        self._signal()
+
+    def _signal(self) -> None:
+        if not self._wake.done():
+            self._wake.set_result(None)
+
+    def _break(self, status: int, message: str) -> None:
+        """The engine failed: end the client's reply if it has begun, else leave that to others."""
+        self.error = ApiError(status, message, reason="engine_failed")
+        if self._client.started:
+            told = self._boundary and self.head is not None and self.head.is_sse
+            self._client.cut(self._last_event(self.error) if told else b"")
+        self._settle(Outcome.BROKEN)

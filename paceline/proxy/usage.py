@@ -1,0 +1,68 @@
+"""Reads what an engine reports at a reply's end: prompt, output and cached tokens."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from paceline.scheduler.types import Usage
+
+REPORT = re.compile(rb'(?<!\\)"(usage|meta_info)"\s*:\s*(?=\{)')
+"""Where a report begins; inside generated text its quotes would be escaped."""
+CHOICE = re.compile(rb'(?<!\\)"index"\s*:\s*[1-9]')
+"""A choice other than the first: SGLang's `/generate` reports each by itself."""
+
+_decode = json.JSONDecoder().raw_decode
+
+
+def read_usage(tail: bytes) -> Usage:
+    """The usage in `tail`, the end of a reply's payload; all None where there is none to be read.
+
+    OpenAI's shapes have one `usage` for all choices, last if repeated; SGLang's `/generate` has a
+    `meta_info` for each, and in a stream each event repeats it with larger counts.
+    """
+    reports = list(REPORT.finditer(tail))
+    if not reports:
+        return Usage()
+    last = reports[-1]
+    report = _object_at(tail, last.end())
+    if last[1] == b"usage":
+        return _openai(report)
+    return _sglang(report, alone=len(reports) == 1 or _is_one_stream(tail))
+
+
+def _is_one_stream(tail: bytes) -> bool:
+    return b"data: " in tail and CHOICE.search(tail) is None
+
+
+def _object_at(data: bytes, start: int) -> dict[str, Any]:
+    """The JSON object that begins at `start`, whatever follows it; empty if it is not whole."""
+    try:
+        found, _ = _decode(data[start:].decode("utf-8", "replace"))
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _openai(usage: dict[str, Any]) -> Usage:
+    details = usage.get("prompt_tokens_details") or usage.get("input_tokens_details")
+    cached = details.get("cached_tokens") if isinstance(details, dict) else None
+    return Usage(
+        prompt_tokens=_count(usage.get("prompt_tokens", usage.get("input_tokens"))),
+        output_tokens=_count(usage.get("completion_tokens", usage.get("output_tokens"))),
+        cached_tokens=_count(cached),
+    )
+
+
+def _sglang(meta: dict[str, Any], alone: bool) -> Usage:
+    """With several choices, one choice's output is not the request's: None."""
+    return Usage(
+        prompt_tokens=_count(meta.get("prompt_tokens")),
+        output_tokens=_count(meta.get("completion_tokens")) if alone else None,
+        cached_tokens=_count(meta.get("cached_tokens")),
+    )
+
+
+def _count(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None

@@ -1,0 +1,220 @@
+"""From a decision to an ending: retries, clients that leave, and what is booked."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from paceline.scheduler.types import Usage
+from tests.proxy.rig import CHAT, free_port, proxied
+from tests.proxy.scripted import SSE_HEAD, Conversation, Script, always, chunked, reply
+
+GOOD = reply(b'{"usage":{"prompt_tokens":9,"completion_tokens":3}}')
+PROMPT = 0.1
+"""Seconds within which an engine must see that the client is gone."""
+
+
+async def dies_unanswered(conversation: Conversation) -> None:
+    """Answer once, then close on the second request without a word."""
+    await conversation.request()
+    await conversation.say(GOOD)
+    await conversation.request()
+    conversation.hang_up()
+
+
+async def refuses(conversation: Conversation) -> None:
+    """Close on every request without a word."""
+    await conversation.request()
+    conversation.hang_up()
+
+
+async def test_answer_is_booked() -> None:
+    """First byte, end and usage reach the scheduler and the record, in this order."""
+    async with proxied(always(GOOD)) as proxy:
+        await proxy.ask()
+        record = await proxy.records.get()
+    assert proxy.driver.log == ["admit", "first_byte", "finished"]
+    assert proxy.driver.usage == Usage(prompt_tokens=9, output_tokens=3)
+    assert (record.outcome, record.status, record.attempts) == ("finished", 200, 1)
+    instants = (record.arrived_at, record.dispatched_at, record.first_byte_at, record.ended_at)
+    assert sorted(one for one in instants if one is not None) == list(instants)
+
+
+async def test_engine_errors_are_passed_on() -> None:
+    """A 4xx is the engine's answer, Retry-After included; it is not tried elsewhere."""
+    busy = reply(b'{"error":{}}', "429 Too Many Requests", "Retry-After: 7")
+    async with proxied(always(busy), always(GOOD)) as proxy:
+        answer = await proxy.ask()
+    assert (answer.status, answer.headers("retry-after")) == (429, ["7"])
+    assert answer.body == b'{"error":{}}'
+    assert proxy.driver.log == ["admit", "failed"]
+
+
+async def test_both_sides_keep_their_connections() -> None:
+    """Requests on one client connection share one engine connection."""
+    async with proxied(always(GOOD)) as proxy:
+        client = await proxy.dial()
+        for _ in range(3):
+            await client.post()
+            assert (await client.answer()).status == 200
+    assert len(proxy.engines[0].conversations) == 1
+
+
+async def test_kept_connection_that_was_closed_is_replaced() -> None:
+    """A reused connection that drops unanswered costs nobody an error, and no second engine."""
+    async with proxied(dies_unanswered) as proxy:
+        assert [(await proxy.ask()).status for _ in range(2)] == [200, 200]
+    assert proxy.driver.log == ["admit", "first_byte", "finished"] * 2
+
+
+async def test_fresh_connection_that_is_dropped_is_not_retried() -> None:
+    """The engine may have begun to generate: the client hears of it instead."""
+    async with proxied(refuses, always(GOOD)) as proxy:
+        answer = await proxy.ask()
+    assert answer.status == 502
+    assert proxy.driver.log == ["admit", "failed"]
+
+
+async def test_engine_that_is_not_there_is_replaced() -> None:
+    """A refused connection is no attempt: the scheduler names another engine."""
+    async with proxied(free_port(), always(GOOD)) as proxy:
+        answer = await proxy.ask()
+    assert answer.status == 200
+    assert answer.headers("x-paceline-backend") == ["e1"]
+    assert proxy.driver.log == ["admit", "retry", "first_byte", "finished"]
+
+
+async def test_no_engine_there_is_a_502() -> None:
+    """After one other engine the proxy gives up."""
+    async with proxied(free_port(), free_port(), always(GOOD)) as proxy:
+        answer = await proxy.ask()
+    assert answer.status == 502
+    assert b"cannot be reached" in answer.body
+    assert proxy.driver.log == ["admit", "retry", "failed"]
+
+
+@pytest.mark.parametrize("status", ["502 Bad Gateway", "503 Service Unavailable"])
+async def test_unavailable_engine_is_replaced_once(status: str) -> None:
+    """Another engine gets it under an id of its own; that one's answer stands, whatever it is."""
+    heads: list[str] = []
+
+    def says(answer: bytes) -> Script:
+        async def script(conversation: Conversation) -> None:
+            heads.append((await conversation.request())[0])
+            await conversation.say(answer)
+            await conversation.until_closed()
+
+        return script
+
+    last = reply(b"second", status, "Retry-After: 3")
+    async with proxied(says(reply(b"first", status)), says(last), always(GOOD)) as proxy:
+        client = await proxy.dial()
+        await client.post(CHAT, "/v1/chat/completions", "X-Request-Id: mine")
+        answer = await client.answer()
+        record = await proxy.records.get()
+    assert answer.body == b"second"
+    assert answer.headers("retry-after") == ["3"]
+    assert answer.headers("x-request-id") == ["mine"]
+    assert ["X-Request-Id: mine\r\n" in heads[0], "X-Request-Id: mine-2\r\n" in heads[1]] == [
+        True
+    ] * 2
+    assert proxy.driver.log == ["admit", "retry", "failed"]
+    assert record.attempts == 2
+
+
+async def test_only_engine_may_say_that_it_is_unavailable() -> None:
+    """With nobody else to ask, its 503 is passed on at once."""
+    async with proxied(
+        always(reply(b"full", "503 Service Unavailable", "Retry-After: 2"))
+    ) as proxy:
+        answer = await proxy.ask()
+    assert (answer.status, answer.body, answer.headers("retry-after")) == (503, b"full", ["2"])
+    assert proxy.driver.log == ["admit", "failed"]
+
+
+async def test_retries_run_out() -> None:
+    """When every engine is unavailable, the load on them is not doubled for long."""
+    async with proxied(*[always(reply(b"", "503 Service Unavailable"))] * 2) as proxy:
+        while proxy.gateway.retries.spend(proxy.driver.now()):
+            pass
+        await proxy.ask()
+    assert proxy.driver.log == ["admit", "failed"]
+
+
+async def closes_soon(conversation: Conversation) -> None:
+    """Wait until the engine sees the proxy's end of a connection."""
+    await asyncio.wait_for(conversation.closed.wait(), PROMPT)
+
+
+async def test_client_that_leaves_the_queue_is_taken_out() -> None:
+    """Nothing is sent to an engine for it."""
+    async with proxied(always(GOOD)) as proxy:
+        proxy.driver.gate = asyncio.get_running_loop().create_future()
+        client = await proxy.dial()
+        await client.post()
+        await proxy.driver.waiting.wait()
+        client.hang_up()
+        record = await asyncio.wait_for(proxy.records.get(), PROMPT)
+    assert proxy.driver.log == ["admit", "cancelled"]
+    assert (record.outcome, proxy.engines[0].conversations) == ("cancelled", [])
+
+
+@pytest.mark.parametrize(
+    "beginning",
+    [b"", b"HTTP/1.1 200", SSE_HEAD, SSE_HEAD + chunked(b"data: 1\n\n")],
+    ids=["no byte", "half a head", "head", "body"],
+)
+async def test_client_that_leaves_aborts_the_engine(beginning: bytes) -> None:
+    """Whatever the engine has sent so far, its connection is closed at once."""
+    asked = asyncio.Event()
+
+    async def engine(conversation: Conversation) -> None:
+        await conversation.request()
+        await conversation.say(beginning)
+        asked.set()
+        await conversation.until_closed()
+
+    async with proxied(engine) as proxy:
+        client = await proxy.dial()
+        await client.post()
+        await asked.wait()
+        if beginning.startswith(SSE_HEAD):
+            await client.head()
+        if beginning.endswith(b"\n\n\r\n"):
+            await client.reader.readuntil(b"data: 1\n\n\r\n")
+        client.hang_up()
+        await closes_soon(proxy.engines[0].conversations[0])
+        record = await proxy.records.get()
+    assert proxy.driver.log[-1] == "cancelled"
+    assert proxy.driver.log.count("cancelled") == 1
+    assert record.outcome == "cancelled"
+
+
+async def test_client_that_leaves_while_uploading_reaches_no_engine() -> None:
+    """Half a body is no request."""
+    async with proxied(always(GOOD)) as proxy:
+        client = await proxy.dial()
+        client.say(b"POST /v1/completions HTTP/1.1\r\nHost: p\r\nContent-Length: 100\r\n\r\n{")
+        await client.writer.drain()
+        client.writer.write_eof()
+        await client.rest()
+        record = await asyncio.wait_for(proxy.records.get(), PROMPT)
+    assert (record.outcome, proxy.driver.log) == ("cancelled", [])
+
+
+async def test_client_that_leaves_after_done_was_served() -> None:
+    """Once `[DONE]` was passed on, hanging up before the last framing byte is no cancellation."""
+
+    async def engine(conversation: Conversation) -> None:
+        await conversation.request()
+        await conversation.say(SSE_HEAD + chunked(b"data: [DONE]\n\n"))
+        await conversation.until_closed()
+
+    async with proxied(engine) as proxy:
+        client = await proxy.dial()
+        await client.post()
+        await client.reader.readuntil(b"[DONE]")
+        client.hang_up()
+        record = await proxy.records.get()
+    assert (record.outcome, proxy.driver.log[-1]) == ("finished", "finished")

@@ -1,0 +1,37 @@
+"""Heads as engines and clients get them."""
+
+from __future__ import annotations
+
+from aiohttp.test_utils import make_mocked_request
+
+from paceline.proxy.gateway import Backend
+from paceline.proxy.heads import get_head, reply_head, request_head
+from paceline.proxy.replies import ReplyHead
+
+
+def test_base_path_and_ipv6_host() -> None:
+    """A backend may live below a path and behind a bare IPv6 address."""
+    backend = Backend(id="e", host="::1", port=80, base="/engine")
+    request = make_mocked_request("POST", "/v1/completions?a=1")
+    lines = request_head(request, backend, "r", 3).split(b"\r\n")
+    assert lines[0] == b"POST /engine/v1/completions?a=1 HTTP/1.1"
+    assert lines[1] == b"Host: [::1]:80"
+    assert lines[-3:] == [b"Content-Length: 3", b"", b""]
+
+
+def test_own_question_carries_credentials_only() -> None:
+    """Asked for a client, with its key and nothing else of it."""
+    request = make_mocked_request(
+        "GET", "/v1/models", headers={"Authorization": "Bearer k", "Accept-Encoding": "gzip"}
+    )
+    head = get_head(request, Backend(id="e", host="h", port=1), "/v1/models")
+    assert head == b"GET /v1/models HTTP/1.1\r\nHost: h:1\r\nAuthorization: Bearer k\r\n\r\n"
+
+
+def test_reply_keeps_order_case_and_duplicates() -> None:
+    """Only what belongs to the engine's connection goes, and our lines come last."""
+    headers = [(b"B", b"1"), (b"a", b"2"), (b"B", b"3"), (b"Connection", b"Z, close"), (b"z", b"4")]
+    head = ReplyHead(status=200, reason=b"Fine", headers=headers, keep_alive=False)
+    assert reply_head(head, b"x: y\r\n", chunked=False, close=True) == (
+        b"HTTP/1.1 200 Fine\r\nB: 1\r\na: 2\r\nB: 3\r\nConnection: close\r\nx: y\r\n\r\n"
+    )

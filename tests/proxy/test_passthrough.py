@@ -1,0 +1,39 @@
+"""Which model a request that passes through is for."""
+
+from __future__ import annotations
+
+import pytest
+from aiohttp.test_utils import make_mocked_request
+
+from paceline.proxy.passthrough import model_of
+
+FORM = (
+    b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n'
+    b"Content-Type: audio/wav\r\n\r\nRIFF\r\n"
+    b'--b\r\nContent-Disposition: form-data; name="model"\r\n\r\nwhisper\r\n--b--\r\n'
+)
+
+
+@pytest.mark.parametrize(
+    ("target", "body", "model"),
+    [
+        ("/v1/embeddings", b'{"input":"a","model":"m"}', "m"),
+        ("/tokenize?model=q", b"", "q"),
+        ("/v1/models/org/name", b"", "org/name"),
+        ("/v1/embeddings", b'{"input":"a"}', ""),
+        ("/v1/embeddings", b'{"model":7}', ""),
+        ("/v1/embeddings", b'{"model":"\xff"}', ""),
+        ("/v1/embeddings", b"[" * 5000, ""),
+        ("/anything", b"", ""),
+    ],
+)
+def test_model_is_found(target: str, body: bytes, model: str) -> None:
+    """In the body, in the query or in the path; what cannot be read names none."""
+    assert model_of(make_mocked_request("POST", target), body) == model
+
+
+def test_model_in_a_form() -> None:
+    """Uploads name it in a field of their own."""
+    headers = {"Content-Type": "multipart/form-data; boundary=b"}
+    request = make_mocked_request("POST", "/v1/audio/transcriptions", headers=headers)
+    assert model_of(request, FORM) == "whisper"
