@@ -15,10 +15,11 @@ import time
 from collections.abc import Iterator
 
 import click
+import msgspec
 
 from paceline.policies import registry
 from paceline.scheduler.config import SchedulerConfig
-from paceline.scheduler.events import Arrived, BackendChanged, Dispatch, Finished, FirstByte
+from paceline.scheduler.events import Arrived, BackendChanged, Dispatch, Event, Finished, FirstByte
 from paceline.scheduler.policy import Policy
 from paceline.scheduler.scheduler import Scheduler
 from paceline.scheduler.types import BackendSpec, Request, Usage
@@ -56,21 +57,13 @@ def measure(policy: Policy, waiting: int, backends: int, decisions: int) -> floa
     source = prompts(7)
     now = 0.0
 
-    def feed(event: object) -> None:
-        for action in scheduler.handle(event, now):  # type: ignore[arg-type]
+    def feed(event: Event) -> None:
+        for action in scheduler.handle(event, now):
             if isinstance(action, Dispatch):
                 running.append(action.id)
 
     def arrive() -> None:
-        request = next(source)
-        feed(
-            Arrived(
-                Request(
-                    **{f: getattr(request, f) for f in request.__struct_fields__}
-                    | {"arrived_at": now}
-                )
-            )
-        )
+        feed(Arrived(msgspec.structs.replace(next(source), arrived_at=now)))
 
     def serve() -> None:
         nonlocal now

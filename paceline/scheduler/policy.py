@@ -19,24 +19,30 @@ class View(Protocol):
     @property
     def now(self) -> float:
         """Seconds on the shell's clock."""
+        ...
 
     @property
     def rng(self) -> random.Random:
         """The one source of randomness, seeded: equal inputs give equal decisions."""
+        ...
 
     @property
     def backends(self) -> Sequence[Backend]:
         """In `place`: those that may take this request now. In `order`: all there are."""
+        ...
 
     @property
     def mean_wait(self) -> float:
         """Recent mean of the seconds that requests spent in the queue."""
+        ...
 
     def cached(self, request: Request, backend: Backend | None = None) -> int:
         """Tokens of the prompt believed to be cached there, or where there are most."""
+        ...
 
     def cost(self, request: Request, backend: Backend) -> float:
         """What running it there costs, in prefill tokens: work queued there and work it adds."""
+        ...
 
 
 class Policy(Struct, kw_only=True, forbid_unknown_fields=True, dict=True):

@@ -45,7 +45,7 @@ class PrefixTrie:
     """Owns the nodes: creates a prompt's on arrival, removes those that nobody uses."""
 
     def __init__(self) -> None:
-        self._trie: pygtrie.Trie[tuple[int, ...], Node, int] = pygtrie.Trie()
+        self._trie: pygtrie.Trie[tuple[int, ...], Node | None, int] = pygtrie.Trie()
         self.nodes = 0
 
     def add(self, entry: Entry) -> None:
