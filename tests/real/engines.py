@@ -2,54 +2,56 @@
 
 from __future__ import annotations
 
-import atexit
 import contextlib
-import os
-import signal
-import socket
-import subprocess
-import sys
 import time
-import urllib.error
 import urllib.request
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import aiohttp
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.real import layout, tiny_llama
+from tests.real.process import Process, free_port
 
 MODEL = "tiny"
 POOL_TOKENS = 6144
 CHUNK_TOKENS = 2048
-MAX_RUNNING = 16
+MAX_RUNNING = 4
 BLOCK_SIZE: dict[layout.Kind, int] = {"vllm": 32, "sglang": 1}
 START_SECONDS = 400.0
 """50 to 90 s alone on two cores; on a busy machine several times that."""
 
-_COUNTERS: dict[layout.Kind, dict[str, str]] = {
-    "vllm": {
-        "queried": "vllm:prefix_cache_queries_total",
-        "hit": "vllm:prefix_cache_hits_total",
-        "running": "vllm:num_requests_running",
-        "waiting": "vllm:num_requests_waiting",
-    },
-    "sglang": {
-        "queried": "sglang:prompt_tokens_total",
-        "hit": "sglang:cached_tokens_total",
-        "running": "sglang:num_running_reqs",
-        "waiting": "sglang:num_queue_reqs",
-    },
+
+@dataclass(frozen=True)
+class Counters:
+    """An engine's own figures."""
+
+    prompt_tokens: int
+    """Prompt tokens looked up in the prefix cache since the start."""
+    hit_tokens: int
+    """Those of them that were found there."""
+    running: int
+    waiting: int
+
+
+_METRICS: dict[layout.Kind, tuple[str, str, str, str]] = {
+    "vllm": (
+        "vllm:prefix_cache_queries_total",
+        "vllm:prefix_cache_hits_total",
+        "vllm:num_requests_running",
+        "vllm:num_requests_waiting",
+    ),
+    "sglang": (
+        "sglang:prompt_tokens_total",
+        "sglang:cached_tokens_total",
+        "sglang:num_running_reqs",
+        "sglang:num_queue_reqs",
+    ),
 }
-
-
-def free_port() -> int:
-    """A TCP port of 127.0.0.1 that nobody listens on at the moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+"""In the order of the fields of Counters."""
 
 
 def command(kind: layout.Kind, model: Path, port: int) -> list[str]:
@@ -112,65 +114,50 @@ def _flags(options: dict[str, object], switches: Sequence[str]) -> list[str]:
 
 
 class Engine:
-    """One engine on a port of its own; its whole process group dies with this process."""
+    """One engine on a port of its own, which it keeps when it is started again."""
 
     def __init__(self, kind: layout.Kind, model: Path, log: Path) -> None:
         self.kind = kind
-        self.model = model
         self.log = log
-        self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
-        self._process: subprocess.Popen[bytes] | None = None
+        port = free_port()
+        self.url = f"http://127.0.0.1:{port}"
+        self._command = command(kind, model, port)
+        self._process: Process | None = None
 
     def start(self) -> None:
         """Start it in the background; `wait_ready` says when it can be used."""
-        with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "tests.real.leash", *command(self.kind, self.model, self.port)],
-                stdin=subprocess.PIPE,  # never written: its closing is what tells the leash
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                env=layout.environment(self.kind),
-                cwd=layout.HERE.parent.parent,
-                start_new_session=True,
-            )
-        atexit.register(self.kill)
+        self._process = Process(self._command, self.log, layout.environment(self.kind))
 
     def wait_ready(self, seconds: float = START_SECONDS) -> None:
         """Return when /health answers; RuntimeError with the end of the log if it never does."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
-            if self._process is None or self._process.poll() is not None:
+            if self._process is None or self._process.status is not None:
                 raise RuntimeError(f"{self.kind} died while starting\n{self.log_tail()}")
-            with contextlib.suppress(urllib.error.URLError, OSError):
-                with urllib.request.urlopen(f"{self.url}/health", timeout=30):
-                    return
+            with (
+                contextlib.suppress(OSError),
+                urllib.request.urlopen(f"{self.url}/health", timeout=30),
+            ):
+                return
             time.sleep(0.5)
         raise RuntimeError(f"{self.kind} not ready after {seconds:.0f} s\n{self.log_tail()}")
 
     def kill(self) -> None:
-        """SIGKILL to the server and its children, as a crash does it; returns when they are gone."""
-        process, self._process = self._process, None
-        if process is None:
-            return
-        atexit.unregister(self.kill)
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
+        """SIGKILL to the server and its children; nothing happens if it does not run."""
+        if self._process is not None:
+            self._process.kill()
+            self._process = None
 
-    def log_tail(self, lines: int = 40) -> str:
+    def log_tail(self) -> str:
         """The last lines that it printed."""
-        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+        return "" if self._process is None else self._process.log_tail()
 
-    async def counters(self) -> dict[str, float]:
-        """Its own `queried` and `hit` prompt tokens since the start, `running` and `waiting` now."""
-        async with (
-            aiohttp.ClientSession() as session,
-            session.get(f"{self.url}/metrics") as response,
-        ):
+    async def counters(self) -> Counters:
+        """What it counts itself, at this moment."""
+        async with aiohttp.request("GET", f"{self.url}/metrics") as response:
             text = await response.text()
-        totals: dict[str, float] = {}
+        totals: Counter[str] = Counter()
         for family in text_string_to_metric_families(text):
             for sample in family.samples:
-                totals[sample.name] = totals.get(sample.name, 0.0) + sample.value
-        return {name: totals.get(metric, 0.0) for name, metric in _COUNTERS[self.kind].items()}
+                totals[sample.name] += int(sample.value)
+        return Counters(*(totals[name] for name in _METRICS[self.kind]))

@@ -20,6 +20,8 @@ def _watch() -> None:
 
 def main() -> int:
     """Run the command to its end; its exit status is ours."""
+    # A handler, as an ignored signal would be ignored by the command too, which gets its own copy.
+    signal.signal(signal.SIGTERM, lambda _number, _frame: None)
     child = subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL)
     threading.Thread(target=_watch, daemon=True).start()
     return child.wait()

@@ -87,8 +87,7 @@ def _tokenizer(vocabulary: list[str], merges: list[list[str]]) -> dict[str, Any]
         "truncation": None,
         "padding": None,
         "added_tokens": [
-            {"id": id, "content": text, "special": True, **flags}
-            for id, text in enumerate(SPECIAL)
+            {"id": id, "content": text, "special": True, **flags} for id, text in enumerate(SPECIAL)
         ],
         "normalizer": None,
         "pre_tokenizer": {**byte_level, "use_regex": True},

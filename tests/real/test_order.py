@@ -1,0 +1,66 @@
+"""The policy decides in which order an engine with one free slot sees the waiting requests."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.real.client import ask, completion, opened, until
+from tests.real.engines import MAX_RUNNING, Engine
+from tests.real.proxy import Proxy, serving
+from tests.real.tiny_llama import words
+
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
+
+PAIRS = 5
+PREFIX = 600
+
+
+async def served(proxy: Proxy, name: str) -> list[str]:
+    """Cold and warm prompts in turn behind a busy engine; the order in which they are answered."""
+    await ask(proxy.url, "/v1/completions", completion(words(name, PREFIX), 2))
+    order: list[str] = []
+
+    async def client(label: str, prompt: str) -> None:
+        await ask(proxy.url, "/v1/completions", completion(prompt, 2))
+        order.append(label)
+
+    async with AsyncExitStack() as others:
+        for i in range(MAX_RUNNING - 1):
+            body = completion(words(f"{name} other {i}", 20), 1000, stream=True)
+            response = await others.enter_async_context(opened(proxy.url, body))
+            await response.content.readany()
+        last = await others.enter_async_context(
+            opened(proxy.url, completion(words(f"{name} last", 20), 1000, stream=True))
+        )
+        clients = []
+        for i in range(PAIRS):
+            cold, warm = words(f"{name} cold {i}", PREFIX), f"{words(name, PREFIX)} {i}"
+            for label, prompt in (("cold", cold), ("warm", warm)):
+                clients.append(asyncio.create_task(client(label, prompt)))
+                await until(
+                    "it arrived",
+                    proxy.state,
+                    lambda s, n=len(clients): s["waiting"] + s["in_flight"] == MAX_RUNNING + n,
+                    10,
+                )
+        last.close()
+        await asyncio.gather(*clients)
+    return order
+
+
+async def test_fcfs_keeps_the_order_of_arrival(engine: Engine, tmp_path: Path) -> None:
+    """Under fcfs cold and warm prompts alternate as they came."""
+    async with serving([engine], tmp_path, policy="fcfs") as proxy:
+        assert await served(proxy, "fcfs") == ["cold", "warm"] * PAIRS
+
+
+async def test_lpm_sends_cached_prompts_first(engine: Engine, tmp_path: Path) -> None:
+    """Under lpm all warm prompts go first, but for what was in the engine's queue already."""
+    # The bound on waiting is put out of reach, so that the order shows however slow the machine.
+    async with serving([engine], tmp_path, policy="lpm", max_wait_factor=1e6) as proxy:
+        order = await served(proxy, "lpm")
+    assert order[1 : PAIRS + 1] == ["warm"] * PAIRS
