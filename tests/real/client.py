@@ -35,7 +35,7 @@ class Reply:
         return [data if data == "[DONE]" else json.loads(data) for data in datas]
 
 
-def completion(prompt: str | list[int], max_tokens: int, **fields: Any) -> Json:
+def completion(prompt: str | list[int] | list[list[int]], max_tokens: int, **fields: Any) -> Json:
     """The body of a completion request that runs to `max_tokens`."""
     fixed = {"model": MODEL, "temperature": 0, "ignore_eos": True}
     return {**fixed, "prompt": prompt, "max_tokens": max_tokens, **fields}

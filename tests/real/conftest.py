@@ -23,7 +23,7 @@ def engines(
         pytest.fail(f"not installed: {missing}; run tests/real/install_engines", pytrace=False)
     folder = tmp_path_factory.mktemp("engines")
     model = tiny_llama.write(folder / "model")
-    started = {kind: Engine(kind, model, folder / f"{kind}.log") for kind in layout.KINDS}
+    started: Engines = {kind: Engine(kind, model, folder / f"{kind}.log") for kind in layout.KINDS}
     request.config.stash[_ENGINES] = started
     try:
         for engine in started.values():

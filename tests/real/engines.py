@@ -55,7 +55,7 @@ _METRICS: dict[layout.Kind, tuple[str, str, str, str]] = {
 
 
 def command(kind: layout.Kind, model: Path, port: int) -> list[str]:
-    """The engine's command line: a pool of POOL_TOKENS and everything that decides an answer fixed."""
+    """The engine's command line: a small pool, and all that decides an answer fixed."""
     return [str(layout.python(kind)), "-m", *(_vllm if kind == "vllm" else _sglang)(model, port)]
 
 
@@ -117,7 +117,7 @@ class Engine:
     """One engine on a port of its own, which it keeps when it is started again."""
 
     def __init__(self, kind: layout.Kind, model: Path, log: Path) -> None:
-        self.kind = kind
+        self.kind: layout.Kind = kind
         self.log = log
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"

@@ -44,8 +44,8 @@ def environment(kind: Kind) -> dict[str, str]:
     kept |= {
         "HF_HUB_OFFLINE": "1",
         "TOKENIZERS_PARALLELISM": "false",
-        "OMP_NUM_THREADS": "1",  # a model this small gains nothing from two, and both cores are busy
-        "TORCHDYNAMO_DISABLE": "1",  # the first log probabilities would wait 50 s for a C++ compiler
+        "OMP_NUM_THREADS": "1",  # so small a model gains nothing from more, and cores are few
+        "TORCHDYNAMO_DISABLE": "1",  # or the first log probabilities wait 50 s for a compiler
     }
     if kind == "vllm":
         # GiB that the CPU build sets aside; the pool's size is overridden in blocks.

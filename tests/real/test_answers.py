@@ -55,7 +55,7 @@ BOTH: dict[str, tuple[str, Json]] = {
     "chat stream": (CHAT, chat(**USAGE)),
     "chat stream without usage": (CHAT, chat(stream=True)),
     "token ids": (COMPLETIONS, completion(IDS, 12)),
-    "two prompts of token ids": (COMPLETIONS, completion([], 12, prompt=[IDS, IDS[::-1]])),
+    "two prompts of token ids": (COMPLETIONS, completion([IDS, IDS[::-1]], 12)),
     "log probabilities": (COMPLETIONS, completion(words("plain", 50), 4, logprobs=2)),
     "chat log probabilities": (CHAT, chat(logprobs=True, top_logprobs=2, **USAGE)),
     "tools it may use": (CHAT, chat(tools=[LOOK])),

@@ -23,33 +23,44 @@ async def served(proxy: Proxy, name: str) -> list[str]:
     """Cold and warm prompts in turn behind a busy engine; the order in which they are answered."""
     await ask(proxy.url, "/v1/completions", completion(words(name, PREFIX), 2))
     order: list[str] = []
-
-    async def client(label: str, prompt: str) -> None:
-        await ask(proxy.url, "/v1/completions", completion(prompt, 2))
-        order.append(label)
-
     async with AsyncExitStack() as others:
         for i in range(MAX_RUNNING - 1):
-            body = completion(words(f"{name} other {i}", 20), 1000, stream=True)
-            response = await others.enter_async_context(opened(proxy.url, body))
-            await response.content.readany()
-        last = await others.enter_async_context(
-            opened(proxy.url, completion(words(f"{name} last", 20), 1000, stream=True))
-        )
-        clients = []
-        for i in range(PAIRS):
-            cold, warm = words(f"{name} cold {i}", PREFIX), f"{words(name, PREFIX)} {i}"
-            for label, prompt in (("cold", cold), ("warm", warm)):
-                clients.append(asyncio.create_task(client(label, prompt)))
-                await until(
-                    "it arrived",
-                    proxy.state,
-                    lambda s, n=len(clients): s["waiting"] + s["in_flight"] == MAX_RUNNING + n,
-                    10,
-                )
-        last.close()
+            await occupy(proxy, f"{name} other {i}", others)
+        async with AsyncExitStack() as last:
+            await occupy(proxy, f"{name} last", last)
+            clients = []
+            for i in range(PAIRS):
+                for label, prompt in (
+                    ("cold", words(f"{name} cold {i}", PREFIX)),
+                    ("warm", f"{words(name, PREFIX)} {i}"),
+                ):
+                    clients.append(asyncio.create_task(client(proxy, label, prompt, order)))
+                    await arrived(proxy, MAX_RUNNING + len(clients))
         await asyncio.gather(*clients)
     return order
+
+
+async def occupy(proxy: Proxy, name: str, stack: AsyncExitStack) -> None:
+    """Take a running slot until `stack` is closed."""
+    body = completion(words(name, 20), 1000, stream=True)
+    response = await stack.enter_async_context(opened(proxy.url, body))
+    await response.content.readany()
+
+
+async def client(proxy: Proxy, label: str, prompt: str, order: list[str]) -> None:
+    """Ask, and write down when the answer was there."""
+    await ask(proxy.url, "/v1/completions", completion(prompt, 2))
+    order.append(label)
+
+
+async def arrived(proxy: Proxy, count: int) -> None:
+    """Return when the proxy has that many requests, waiting and in flight."""
+    await until(
+        f"{count} requests",
+        proxy.state,
+        lambda state: state["waiting"] + state["in_flight"] == count,
+        10,
+    )
 
 
 async def test_fcfs_keeps_the_order_of_arrival(engine: Engine, tmp_path: Path) -> None:
