@@ -28,12 +28,13 @@ SGLANG = "sglang==0.5.23"
 SGLANG_TORCH = ("torch==2.14.1", "torchvision==0.29.1")
 SGLANG_NEEDS = """
     aiohttp anthropic apache-tvm-ffi==0.1.11 blobfile==3.0.0 compressed-tensors==0.18.0 datasets
-    distro easydict einops fastapi gguf interegular IPython llguidance>=1.7.6,<2 mistral_common>=1.11.5
-    modelscope msgspec ninja numba==0.65.1 nvidia-ml-py openai==2.8.0 openai-harmony==0.0.4 orjson
-    outlines==0.1.11 packaging partial_json_parser pillow prometheus-client psutil py-spy pybase64
-    pydantic python-multipart pyzmq>=25.1.2 regex requests scipy sentencepiece setproctitle
-    soundfile tiktoken tokenizers==0.23.2 tqdm transformers==5.19.0 uvicorn>=0.51 uvloop watchfiles
-    xgrammar==0.2.7 xxhash zstandard kernels>=0.14.1,<0.15
+    distro easydict einops fastapi gguf interegular IPython llguidance>=1.7.6,<2
+    mistral_common>=1.11.5 modelscope msgspec ninja numba==0.65.1 nvidia-ml-py openai==2.8.0
+    openai-harmony==0.0.4 orjson outlines==0.1.11 packaging partial_json_parser pillow
+    prometheus-client psutil py-spy pybase64 pydantic python-multipart pyzmq>=25.1.2 regex
+    requests scipy sentencepiece setproctitle soundfile tiktoken tokenizers==0.23.2 tqdm
+    transformers==5.19.0 uvicorn>=0.51 uvloop watchfiles xgrammar==0.2.7 xxhash zstandard
+    kernels>=0.14.1,<0.15
 """
 """What SGLang's wheel requires for text on a CPU; its full list is CUDA libraries besides."""
 LINE_SECONDS = 60.0
