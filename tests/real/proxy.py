@@ -54,15 +54,20 @@ def idle(state: dict[str, Any]) -> bool:
 
 @asynccontextmanager
 async def serving(
-    engines: Sequence[Engine], folder: Path, policy: str = "lpm", **settings: Any
+    engines: Sequence[Engine],
+    folder: Path,
+    policy: str = "lpm",
+    max_running: int | None = None,
+    **settings: Any,
 ) -> AsyncIterator[Proxy]:
     """A proxy in front of `engines`, each named after its kind; stopped at the block's end.
 
-    `settings` are the policy's own. Raises AssertionError when it does not stop cleanly.
+    `max_running` is a backend's setting (vLLM does not tell it), `settings` are the policy's own.
+    Raises AssertionError when it does not stop cleanly.
     """
     port = free_port()
     file = folder / f"{port}.toml"
-    file.write_text(_toml(port, engines, policy, settings))
+    file.write_text(_toml(port, engines, policy, settings, max_running))
     command = [sys.executable, "-m", "paceline.proxy.cli", "serve", "-c", str(file)]
     process = Process(command, folder / f"{port}.log", os.environ)
     proxy = Proxy(f"http://127.0.0.1:{port}", process)
@@ -78,7 +83,13 @@ async def serving(
         process.kill()
 
 
-def _toml(port: int, engines: Sequence[Engine], policy: str, settings: dict[str, Any]) -> str:
+def _toml(
+    port: int,
+    engines: Sequence[Engine],
+    policy: str,
+    settings: dict[str, Any],
+    max_running: int | None,
+) -> str:
     values = ", ".join(f"{name} = {json.dumps(value)}" for name, value in settings.items())
     lines = [
         f"server = {{ port = {port}, drain_seconds = 5.0 }}",
@@ -87,4 +98,5 @@ def _toml(port: int, engines: Sequence[Engine], policy: str, settings: dict[str,
     ]
     for engine in engines:
         lines += ["[[backends]]", f'name = "{engine.kind}"', f'url = "{engine.url}"']
+        lines += [] if max_running is None else [f"max_running = {max_running}"]
     return "\n".join(lines)

@@ -67,7 +67,10 @@ async def test_mid_stream(engine: Engine, tmp_path: Path) -> None:
 
 async def test_while_queued(engine: Engine, tmp_path: Path) -> None:
     """A request that waits in the proxy leaves it, and the engine never sees it."""
-    async with serving([engine], tmp_path) as proxy, AsyncExitStack() as others:
+    async with (
+        serving([engine], tmp_path, max_running=MAX_RUNNING) as proxy,
+        AsyncExitStack() as others,
+    ):
         before = await engine.counters()
         await fill(proxy, others)
         body = completion(words("queued", 777), 8)

@@ -65,13 +65,13 @@ async def arrived(proxy: Proxy, count: int) -> None:
 
 async def test_fcfs_keeps_the_order_of_arrival(engine: Engine, tmp_path: Path) -> None:
     """Under fcfs cold and warm prompts alternate as they came."""
-    async with serving([engine], tmp_path, policy="fcfs") as proxy:
+    async with serving([engine], tmp_path, "fcfs", MAX_RUNNING) as proxy:
         assert await served(proxy, "fcfs") == ["cold", "warm"] * PAIRS
 
 
 async def test_lpm_sends_cached_prompts_first(engine: Engine, tmp_path: Path) -> None:
     """Under lpm all warm prompts go first, but for what was in the engine's queue already."""
     # The bound on waiting is put out of reach, so that the order shows however slow the machine.
-    async with serving([engine], tmp_path, policy="lpm", max_wait_factor=1e6) as proxy:
+    async with serving([engine], tmp_path, "lpm", MAX_RUNNING, max_wait_factor=1e6) as proxy:
         order = await served(proxy, "lpm")
     assert order[1 : PAIRS + 1] == ["warm"] * PAIRS
