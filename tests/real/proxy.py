@@ -17,6 +17,8 @@ from tests.real.client import ask, until
 from tests.real.engines import Engine
 from tests.real.process import Process, free_port
 
+MAIN = "from paceline.proxy.cli import main; main()"
+"""What the `paceline` script does, but always with this checkout."""
 READY_SECONDS = 60.0
 STOP_SECONDS = 30.0
 
@@ -68,7 +70,7 @@ async def serving(
     port = free_port()
     file = folder / f"{port}.toml"
     file.write_text(_toml(port, engines, policy, settings, max_running))
-    command = [sys.executable, "-m", "paceline.proxy.cli", "serve", "-c", str(file)]
+    command = [sys.executable, "-c", MAIN, "serve", "-c", str(file)]
     process = Process(command, folder / f"{port}.log", os.environ)
     proxy = Proxy(f"http://127.0.0.1:{port}", process)
     try:
