@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import time
 import urllib.request
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,6 +72,7 @@ def _vllm(model: Path, port: int) -> list[str]:
         "max-num-batched-tokens": CHUNK_TOKENS,
         "max-num-seqs": MAX_RUNNING,
         "tool-call-parser": "hermes",
+        "uvicorn-log-level": "warning",
         # Or an argmax that falls on a space repeats it to the end.
         "structured-outputs-config": '{"backend": "xgrammar", "disable_any_whitespace": true}',
     }
@@ -95,6 +96,7 @@ def _sglang(model: Path, port: int) -> list[str]:
         "max-running-requests": MAX_RUNNING,
         "random-seed": 0,
         "tool-call-parser": "qwen25",
+        "log-level-http": "warning",
     }
     switches = [
         "disable-cuda-graph",
@@ -129,7 +131,10 @@ class Engine:
         self._process = Process(self._command, self.log, layout.environment(self.kind))
 
     def wait_ready(self, seconds: float = START_SECONDS) -> None:
-        """Return when /health answers; RuntimeError with the end of the log if it never does."""
+        """Return when it has answered a request; RuntimeError with its log if it never does.
+
+        `seconds` are for /health. The request is the first, which is slow, so that no test has it.
+        """
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             if self._process is None or self._process.status is not None:
@@ -138,9 +143,20 @@ class Engine:
                 contextlib.suppress(OSError),
                 urllib.request.urlopen(f"{self.url}/health", timeout=30),
             ):
-                return
+                return self._warm_up()
             time.sleep(0.5)
         raise RuntimeError(f"{self.kind} not ready after {seconds:.0f} s\n{self.log_tail()}")
+
+    def _warm_up(self) -> None:
+        prompt = tiny_llama.words("warm-up", CHUNK_TOKENS)
+        body = {"model": MODEL, "prompt": prompt, "max_tokens": 4, "ignore_eos": True}
+        request = urllib.request.Request(
+            f"{self.url}/v1/completions",
+            json.dumps(body).encode(),
+            {"Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=60) as response:
+            response.read()
 
     def kill(self) -> None:
         """SIGKILL to the server and its children; nothing happens if it does not run."""
@@ -156,8 +172,10 @@ class Engine:
         """What it counts itself, at this moment."""
         async with aiohttp.request("GET", f"{self.url}/metrics") as response:
             text = await response.text()
-        totals: Counter[str] = Counter()
+        names = _METRICS[self.kind]
+        totals = dict.fromkeys(names, 0)  # SGLang's counters appear with their first count
         for family in text_string_to_metric_families(text):
             for sample in family.samples:
-                totals[sample.name] += int(sample.value)
-        return Counters(*(totals[name] for name in _METRICS[self.kind]))
+                if sample.name in totals:
+                    totals[sample.name] += int(sample.value)
+        return Counters(*(totals[name] for name in names))

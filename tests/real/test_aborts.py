@@ -73,7 +73,7 @@ async def test_while_queued(engine: Engine, tmp_path: Path) -> None:
     ):
         before = await engine.counters()
         await fill(proxy, others)
-        body = completion(words("queued", 777), 8)
+        body = completion(words("queued", 777), 8, stream=True)
         clients = [asyncio.create_task(read(proxy.url, body, asyncio.Event())) for _ in range(3)]
         await until("three wait", proxy.state, lambda state: state["waiting"] == 3, 10)
         for client in clients:
@@ -91,7 +91,7 @@ async def fill(proxy: Proxy, others: AsyncExitStack) -> None:
         body = completion(words(f"other {i}", 20), LONG, stream=True)
         response = await others.enter_async_context(opened(proxy.url, body))
         await response.content.readany()
-    body = completion(words("in the engine's queue", 20), 8)
+    body = completion(words("in the engine's queue", 20), 8, stream=True)
     last = asyncio.create_task(read(proxy.url, body, asyncio.Event()))
     others.callback(last.cancel)
     await until(

@@ -106,7 +106,7 @@ def content(reply: Reply) -> tuple[int, str, Any]:
     return reply.status, reply.headers["content-type"], stable(reply.events)
 
 
-@pytest.mark.parametrize(("kind", "path", "body"), cases())
+@pytest.mark.parametrize(("kind", "path", "body"), list(cases()))
 async def test_equals_the_engines_own(
     kind: layout.Kind, path: str, body: Json, engines: Engines, tmp_path: Path
 ) -> None:
