@@ -19,7 +19,7 @@ from tests.real.process import Process, free_port
 MODEL = "tiny"
 POOL_TOKENS = 6144
 CHUNK_TOKENS = 2048
-MAX_RUNNING = 4
+MAX_RUNNING = 2
 BLOCK_SIZE: dict[layout.Kind, int] = {"vllm": 32, "sglang": 1}
 START_SECONDS = 400.0
 """50 to 90 s alone on two cores; on a busy machine several times that."""
@@ -33,20 +33,24 @@ class Counters:
     """Prompt tokens looked up in the prefix cache since the start."""
     hit_tokens: int
     """Those of them that were found there."""
+    output_tokens: int
+    """Tokens generated since the start; SGLang counts a request's when it ends."""
     running: int
     waiting: int
 
 
-_METRICS: dict[layout.Kind, tuple[str, str, str, str]] = {
+_METRICS: dict[layout.Kind, tuple[str, str, str, str, str]] = {
     "vllm": (
         "vllm:prefix_cache_queries_total",
         "vllm:prefix_cache_hits_total",
+        "vllm:generation_tokens_total",
         "vllm:num_requests_running",
         "vllm:num_requests_waiting",
     ),
     "sglang": (
         "sglang:prompt_tokens_total",
         "sglang:cached_tokens_total",
+        "sglang:generation_tokens_total",
         "sglang:num_running_reqs",
         "sglang:num_queue_reqs",
     ),

@@ -39,7 +39,7 @@ async def crash(engine: Engine, proxy: Proxy) -> None:
     """Kill the engine under running and waiting requests; all of them end, none well."""
     first = asyncio.Event()
     bodies = [
-        completion(words(f"crash {i}", 50), 1200, stream=True) for i in range(2 * MAX_RUNNING)
+        completion(words(f"crash {i}", 50), 1200, stream=True) for i in range(4 * MAX_RUNNING)
     ]
     clients = [asyncio.create_task(ended(proxy.url, body, first)) for body in bodies]
     await first.wait()
