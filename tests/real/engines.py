@@ -77,6 +77,9 @@ def _vllm(model: Path, port: int) -> list[str]:
         "max-num-seqs": MAX_RUNNING,
         "tool-call-parser": "hermes",
         "uvicorn-log-level": "warning",
+        # In the engine's process. As two, they wait for each other spinning, and on two cores the
+        # HTTP server gets no time until they are idle. `uni`, its short name, is refused on CPUs.
+        "distributed-executor-backend": "vllm.v1.executor.uniproc_executor.UniProcExecutor",
         # Or an argmax that falls on a space repeats it to the end.
         "structured-outputs-config": '{"backend": "xgrammar", "disable_any_whitespace": true}',
     }

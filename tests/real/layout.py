@@ -49,5 +49,6 @@ def environment(kind: Kind) -> dict[str, str]:
     }
     if kind == "vllm":
         # GiB that the CPU build sets aside; the pool's size is overridden in blocks.
-        return kept | {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1"}
+        kept |= {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
+        return kept | {"VLLM_NO_USAGE_STATS": "1"}
     return kept | {"PYTHONPATH": str(HERE / "standin"), "SGLANG_USE_CPU_ENGINE": "1"}
