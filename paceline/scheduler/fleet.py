@@ -15,8 +15,9 @@ from paceline.scheduler.types import BackendSpec
 
 PREFILL_RATE = 20_000.0
 """Prefill tokens a second assumed until measured: an 8B model on an A100-class GPU."""
-RATE_STEP = 1.25
-"""How much one load report that contradicts the prefill rate changes it."""
+RATE_STEP = 1.5
+"""How much one load report that contradicts the prefill rate changes it: an engine 20 times slower
+than assumed is known after 8 reports, 4 s."""
 
 
 class Backend:
@@ -31,6 +32,8 @@ class Backend:
         """Measured prefill tokens a second."""
         self._config = config
         self._unstarted: Entries = {}
+        self._silent: Entries = {}
+        """In-flight requests of which no byte was seen, started or not."""
         self._blind: deque[Entry] = deque()
         """Unstarted requests that show no first byte before their end."""
         self._clear_at = 0.0
@@ -58,6 +61,10 @@ class Backend:
         capacity = self.cache.capacity
         return None if capacity is None else capacity - self.cache.flying_tokens
 
+    @property
+    def _feed_tokens(self) -> float:
+        return self.spec.chunk_tokens * self._config.feed_chunks
+
     def update(self, spec: BackendSpec) -> Entries:
         """Take over new facts; a smaller pool holds less."""
         self.spec = spec
@@ -65,17 +72,20 @@ class Backend:
 
     def wants_more(self) -> bool:
         """Below its feed target: too little uncached work there to fill its next steps."""
-        if self.hungry:
-            return True
-        if self.prefill_tokens >= self.spec.chunk_tokens * self._config.feed_chunks:
-            return False
         limit = self.spec.max_running
-        return limit is None or len(self.in_flight) < limit
+        if limit is not None and len(self.in_flight) > limit - (not self.hungry):
+            return False
+        return self.hungry or self.prefill_tokens < self._feed_tokens
 
     def fits(self, entry: Entry) -> bool:
-        """Whether the request fits beside those in flight, each shared prefix counted once."""
+        """Whether its work fits into the feed target, and its KV beside that of those in flight."""
+        if self.hungry:
+            return True
+        work = entry.request.prompt_tokens - entry.match.get(self.id, 0)
+        if self.prefill_tokens + work > self._feed_tokens:
+            return False
         room = self.kv_room
-        return room is None or self.hungry or self.cache.new_tokens(entry) <= room
+        return room is None or self.cache.new_tokens(entry) <= room
 
     def launch(self, entry: Entry, now: float) -> Entries:
         """Send the request here; returns the waiting entries whose match changed."""
@@ -83,12 +93,9 @@ class Backend:
         entry.waiting = False
         entry.dispatched_at = now
         entry.prefill_tokens = max(1, entry.request.prompt_tokens - entry.cached)
-        self.prefill_tokens += entry.prefill_tokens
-        self._clear_at = max(now, self._clear_at) + entry.prefill_tokens / self.prefill_rate.value
-        entry.starts_at = self._clear_at
-        entry.work = self.prefill_tokens
+        self._queue(entry, now)
         self.in_flight[entry] = None
-        self._unstarted[entry] = None
+        self._silent[entry] = None
         if not entry.request.streaming:
             self._blind.append(entry)
         return self.cache.launch(entry, self.spec.leader_first)
@@ -97,6 +104,7 @@ class Backend:
         """The prompt is computed, and so are earlier ones whose first byte cannot be seen."""
         if entry in self._unstarted:
             self._learn_rate(entry, now)
+        self._silent.pop(entry, None)
         while self._blind and self._blind[0].dispatched_at < entry.dispatched_at:
             self._start(self._blind.popleft())
         self._start(entry)
@@ -117,19 +125,26 @@ class Backend:
         """When `settle` would change something."""
         return self._blind[0].starts_at if self._blind else None
 
-    def report(self, waiting: int, asked_at: float) -> None:
-        """The engine told how many of its requests wait: the others that it had then run."""
-        known = [entry for entry in self._unstarted if entry.dispatched_at < asked_at]
-        if waiting > len(known) and self._blind:
-            self.prefill_rate.value /= RATE_STEP
-        for entry in known[: len(known) - waiting] if waiting < len(known) else ():
-            if not entry.request.streaming:
-                self.prefill_rate.value *= RATE_STEP ** (1 / len(known))
+    def report(self, waiting: int, now: float, asked_at: float) -> None:
+        """The engine told how many of its requests wait: the newest of those it had when asked."""
+        had = [entry for entry in self._silent if entry.dispatched_at < asked_at]
+        split = max(0, len(had) - waiting)
+        late = [e for e in had[:split] if e in self._unstarted]
+        early = [e for e in had[split:] if e not in self._unstarted]
+        for entry in late:
             self._start(entry)
+        if early:
+            self.prefill_rate.value /= RATE_STEP
+            for entry in early:
+                self._queue(entry, now)
+            self._blind.extendleft(reversed(early))
+        elif any(not entry.request.streaming for entry in late):
+            self.prefill_rate.value *= RATE_STEP
 
     def land(self, entry: Entry, output_tokens: int | None) -> Entries:
         """The request left the engine; None for `output_tokens` when it did not finish."""
         self._start(entry)
+        self._silent.pop(entry, None)
         del self.in_flight[entry]
         changed: Entries = {}
         if output_tokens is not None and not entry.computed:
@@ -151,6 +166,14 @@ class Backend:
             kv_room=self.kv_room,
             recent_requests=self.cache.recent,
         )
+
+    def _queue(self, entry: Entry, now: float) -> None:
+        """It waits or prefills there, behind what does already."""
+        self._unstarted[entry] = None
+        self.prefill_tokens += entry.prefill_tokens
+        self._clear_at = max(now, self._clear_at) + entry.prefill_tokens / self.prefill_rate.value
+        entry.starts_at = self._clear_at
+        entry.work = self.prefill_tokens
 
     def _start(self, entry: Entry) -> None:
         if entry in self._unstarted:

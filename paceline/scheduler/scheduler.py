@@ -5,8 +5,8 @@ Rules:
    outputs.
 2. Every `Arrived` ends in exactly one of finished, rejected, cancelled, failed. Events about an
    unknown or ended id change nothing, so the shell may be late or say things twice.
-3. A backend with nothing waiting is never refused a request, but for a follower whose leader is
-   being prefilled there.
+3. A backend with nothing waiting and a free slot is never refused a request, but for a follower
+   whose leader is being prefilled there.
 4. A request waits for the backend that has its prefix cached while that one is busy and the others
    have work of their own.
 5. The first request that does not fit into a backend's KV room closes that backend for those behind
@@ -129,7 +129,7 @@ class Scheduler:
                     self._retry(entry)
             case LoadReported(id, _, waiting, asked_at):
                 if id in self._fleet:
-                    self._fleet[id].report(waiting, asked_at)
+                    self._fleet[id].report(waiting, now, asked_at)
             case _:
                 self._change_fleet(event)
 

@@ -43,12 +43,12 @@ def request(
 
 
 def backend(id: str = "b", **more: object) -> BackendSpec:
-    """A backend for model `m` with a pool of 1,000 tokens and chunks of 400."""
+    """A backend for model `m` with a pool of 1,000 tokens and chunks of 900."""
     facts: dict[str, object] = {
         "id": id,
         "models": ("m",),
         "kv_tokens": 1000,
-        "chunk_tokens": 400,
+        "chunk_tokens": 900,
     }
     return BackendSpec(**(facts | more))  # type: ignore[arg-type]
 

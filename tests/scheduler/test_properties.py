@@ -127,7 +127,9 @@ def check(scheduler: Scheduler, waiting: dict[str, None], running: dict[str, str
             assert entry.match.get(name, 0) == max(held, default=0)
     for each in scheduler._fleet:
         check_backend(each, running)
-        idle = each.hungry and each.spec.serves("m")
+        limit = each.spec.max_running
+        slots = limit is None or len(each.in_flight) <= limit
+        idle = each.hungry and slots and each.spec.serves("m")
         free = [e for e in queued.values() if e.held_by is None and not e.avoid]
         assert not (idle and free), "a hungry backend was refused a request"
     if waiting:

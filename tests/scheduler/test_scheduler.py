@@ -108,7 +108,7 @@ class TestUncontended:
 
 class TestFeed:
     def test_holds_what_the_engine_could_not_start(self) -> None:
-        """Beyond two chunks of uncached prefill the rest waits here, where it can be ordered."""
+        """Beyond a chunk of uncached prefill the rest waits here, where it can be ordered."""
         talk = Talk(backend(kv_tokens=None))
         assert talk.arrive("a", "xxxx") == "a->b"
         assert talk.arrive("b", "yyyy") == "b->b"
@@ -160,6 +160,21 @@ class TestFeed:
         talk.arrive("c", "zzzz")
         assert talk.say(LoadReported("b", 1, 2, asked_at=0.1), 0.2) == ""
         assert talk.say(LoadReported("b", 2, 0, asked_at=0.3), 0.4) == "c->b"
+
+    def test_a_load_report_closes_it_again(self) -> None:
+        """Requests thought to have started that the engine calls waiting hold up the next ones."""
+        talk = Talk(backend(kv_tokens=None))
+        talk.arrive("a", "xxxx", streaming=False)
+        talk.arrive("b", "yyyy", streaming=False)
+        talk.say(Tick(), 0.1)
+        assert talk.scheduler.snapshot(0.1).backends[0].unstarted == 0
+        assert talk.say(LoadReported("b", 0, 2, asked_at=0.2), 0.2) == ""
+        only = talk.scheduler.snapshot(0.2).backends[0]
+        assert (only.unstarted, only.prefill_tokens) == (2, 820)
+        assert only.prefill_rate == pytest.approx(20_000 / 1.5)
+        assert talk.arrive("c", "zzzz", at=0.2) == ""
+        assert talk.say(LoadReported("b", 2, 0, asked_at=0.21), 0.21) == "c->b"
+        assert talk.scheduler.snapshot(0.21).backends[0].prefill_rate == pytest.approx(20_000)
 
     def test_a_stale_report_does_not(self) -> None:
         """A report asked for before the dispatch says nothing about it."""
@@ -252,7 +267,7 @@ class TestOrder:
 
     def test_priority_is_strict(self) -> None:
         """A higher tier goes first, whatever the policy."""
-        talk = Talk(backend(kv_tokens=None, chunk_tokens=100))
+        talk = Talk(backend(kv_tokens=None, chunk_tokens=300))
         self.fill(talk)
         talk.arrive("low", "x", at=0.1)
         talk.arrive("high", "y", at=0.2, priority=1)
@@ -260,7 +275,7 @@ class TestOrder:
 
     def test_fcfs(self) -> None:
         """First come, first served."""
-        talk = Talk(backend(kv_tokens=None, chunk_tokens=100))
+        talk = Talk(backend(kv_tokens=None, chunk_tokens=200))
         self.fill(talk)
         talk.arrive("warm", "x", at=0.1)
         talk.arrive("cold", "A", at=0.2)
@@ -268,7 +283,7 @@ class TestOrder:
 
     def test_lpm_follows_the_cache(self) -> None:
         """Longest match first, and again as dispatches change what is cached."""
-        talk = Talk(backend(kv_tokens=None, chunk_tokens=50), policy=Lpm())
+        talk = Talk(backend(kv_tokens=None, chunk_tokens=100), policy=Lpm())
         self.fill(talk)
         for id, prefix in [("x1", "x"), ("y1", "y"), ("y2", "y"), ("x2", "x"), ("A", "ABq")]:
             talk.arrive(id, prefix, at=0.1)
@@ -279,7 +294,7 @@ class TestOrder:
 
     def test_lpm_bounds_starvation(self) -> None:
         """A cold request goes before warm ones once it waited thrice the mean."""
-        talk = Talk(backend(kv_tokens=None, chunk_tokens=50), policy=Lpm(max_wait_factor=3.0))
+        talk = Talk(backend(kv_tokens=None, chunk_tokens=100), policy=Lpm(max_wait_factor=3.0))
         talk.arrive("w0", "AB")
         talk.arrive("cold", "xyz", at=0.1)
         talk.arrive("w1", "ABc", at=0.4)
@@ -319,7 +334,7 @@ class TestFleet:
 
     def test_waits_for_the_warm_backend(self) -> None:
         """Warm but busy is worth a wait while the others have work of their own."""
-        talk = Talk(backend("b1"), backend("b2"))
+        talk = Talk(backend("b1", chunk_tokens=800), backend("b2"))
         talk.arrive("a", "xxxxxxxx")
         talk.arrive("b", "yyy")
         assert talk.arrive("c", "xxxxxxxx") == ""
@@ -328,7 +343,7 @@ class TestFleet:
 
     def test_an_idle_backend_takes_the_oldest(self) -> None:
         """Nobody waits for a warm backend while another has nothing to do."""
-        talk = Talk(backend("b1"), backend("b2"))
+        talk = Talk(backend("b1", chunk_tokens=800), backend("b2"))
         talk.arrive("a", "xxxxxxxx")
         talk.arrive("b", "yyy")
         talk.arrive("c", "xxxxxxxx")
@@ -359,7 +374,7 @@ class TestFleet:
 
     def test_retry_waits_for_another_backend(self) -> None:
         """It does not go back to the one that failed it while there is another."""
-        talk = Talk(backend("b1"), backend("b2", chunk_tokens=50))
+        talk = Talk(backend("b1"), backend("b2", chunk_tokens=100))
         assert talk.arrive("a", "xx") == "a->b1"
         assert talk.arrive("busy", "zz") == "busy->b2"
         assert talk.say(Failed("a", retry=True), 0.1) == ""
@@ -374,7 +389,7 @@ class TestFleet:
 
     def test_removed_backend(self) -> None:
         """What ran on a removed backend is over; who waited for it looks elsewhere."""
-        talk = Talk(backend("b1"), backend("b2"))
+        talk = Talk(backend("b1", chunk_tokens=800), backend("b2"))
         talk.arrive("a", "xxxxxxxx")
         talk.arrive("b", "yyy")
         talk.arrive("c", "xxxxxxxx")
@@ -466,7 +481,7 @@ class TestLimits:
 
 def test_snapshot() -> None:
     """The picture names queues and backends and counts what is there."""
-    talk = Talk(backend(chunk_tokens=50))
+    talk = Talk(backend(chunk_tokens=100))
     talk.arrive("a", "xx")
     talk.arrive("b", "yy", at=1.0)
     picture = talk.scheduler.snapshot(3.0)
