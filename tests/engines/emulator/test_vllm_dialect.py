@@ -150,23 +150,24 @@ async def test_a_client_that_leaves_aborts(start: Start, stream: bool) -> None:
 
 async def test_priority_is_honoured(start: Start) -> None:
     """With the priority policy the lowest number is served first."""
-    client = await start("vllm", policy="priority", max_running=1, speed=20.0)
+    client = await start("vllm", policy="priority", max_running=1, kv_tokens=4000)
     order: list[int] = []
 
-    async def one(priority: int) -> None:
-        await post(
-            client,
-            "/v1/completions",
-            {"prompt": f"{priority} {DOCUMENT}", "max_tokens": 20, "priority": priority},
-        )
+    async def one(priority: int, max_tokens: int) -> None:
+        prompt = f"{priority} {DOCUMENT}"
+        body = {"prompt": prompt, "max_tokens": max_tokens, "priority": priority}
+        await post(client, "/v1/completions", body)
         order.append(priority)
 
-    first = asyncio.ensure_future(one(9))
+    blocker = asyncio.ensure_future(one(9, max_tokens=3000))
     await until(client, "vllm:num_requests_running", 1)
-    late = asyncio.ensure_future(one(8))
+    late = asyncio.ensure_future(one(8, max_tokens=5))
     await until(client, "vllm:num_requests_waiting", 1)
-    await asyncio.gather(first, late, one(1))
-    assert order == [9, 1, 8]
+    early = asyncio.ensure_future(one(1, max_tokens=5))
+    await until(client, "vllm:num_requests_waiting", 2)
+    blocker.cancel()
+    await asyncio.gather(late, early)
+    assert order == [1, 8]
 
 
 async def test_responses_and_messages(start: Start) -> None:
