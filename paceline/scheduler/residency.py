@@ -55,12 +55,8 @@ class Residency:
         """Tokens of the prompt that are cached or being computed here, and who computes them."""
         for node in reversed(entry.nodes):
             presence = node.at.get(self.id)
-            if presence is None:
-                continue
-            if presence.computing:
-                return node.end, next(iter(presence.computing))
-            if presence.holders:
-                return node.end, None
+            if presence is not None:
+                return node.end, next(iter(presence.computing), None)
         return 0, None
 
     def launch(self, entry: Entry, late: bool) -> Entries:

@@ -9,7 +9,6 @@ from paceline.policies.lpm import Lpm
 from paceline.policies.random import Random
 from paceline.scheduler.config import SchedulerConfig
 from paceline.scheduler.events import (
-    Arrived,
     BackendChanged,
     BackendRemoved,
     BackendReset,
@@ -20,12 +19,13 @@ from paceline.scheduler.events import (
     LoadReported,
     Tick,
 )
+from paceline.scheduler.fleet import Backend
 from paceline.scheduler.policy import Policy, View
-from paceline.scheduler.types import Request
-from tests.scheduler.dialogue import Talk, backend, request
+from paceline.scheduler.types import BackendSpec, Request
+from tests.scheduler.dialogue import Talk, backend
 
 
-def sglang(id: str = "s", **more: object) -> object:
+def sglang(id: str = "s", **more: object) -> BackendSpec:
     """A backend that publishes late."""
     return backend(id, leader_first=True, **more)
 
@@ -198,7 +198,7 @@ class TestFeed:
 class TestLeaders:
     def test_followers_wait_for_their_leader(self) -> None:
         """Where the cache publishes late, a follower goes when the leader's first byte came."""
-        talk = Talk(sglang(), config=SchedulerConfig(follower_min_tokens=100))  # type: ignore[arg-type]
+        talk = Talk(sglang(), config=SchedulerConfig(follower_min_tokens=100))
         assert talk.arrive("lead", "xxx") == "lead->s"
         assert talk.arrive("f1", "xxx") == ""
         assert talk.arrive("f2", "xxx") == ""
@@ -210,7 +210,7 @@ class TestLeaders:
     @pytest.mark.parametrize("end", [Cancelled("lead"), Failed("lead")])
     def test_a_lost_leader_is_replaced(self, end: Cancelled | Failed) -> None:
         """When the leader goes, the first follower leads and the others wait for it."""
-        talk = Talk(sglang(), config=SchedulerConfig(follower_min_tokens=100))  # type: ignore[arg-type]
+        talk = Talk(sglang(), config=SchedulerConfig(follower_min_tokens=100))
         talk.arrive("lead", "xxx")
         talk.arrive("f1", "xxx")
         talk.arrive("f2", "xxx")
@@ -220,7 +220,7 @@ class TestLeaders:
     def test_patience_has_an_end(self) -> None:
         """A leader that shows no sign of life holds nobody longer than the cap."""
         config = SchedulerConfig(follower_min_tokens=100, follower_max_seconds=3.0)
-        talk = Talk(sglang(), config=config)  # type: ignore[arg-type]
+        talk = Talk(sglang(), config=config)
         talk.arrive("lead", "xxx")
         talk.arrive("f1", "xxx")
         assert talk.scheduler.deadline() == 3.0
@@ -228,14 +228,14 @@ class TestLeaders:
 
     def test_short_prefixes_are_not_worth_it(self) -> None:
         """What takes no longer to compute than to wait for is computed twice."""
-        talk = Talk(sglang(), config=SchedulerConfig(follower_min_tokens=301))  # type: ignore[arg-type]
+        talk = Talk(sglang(), config=SchedulerConfig(follower_min_tokens=301))
         talk.arrive("lead", "xxx")
         assert talk.arrive("f1", "xxx") == "f1->s"
 
     def test_a_follower_leads_a_deeper_prefix(self) -> None:
         """Nested families: the released follower is itself waited for."""
         config = SchedulerConfig(follower_min_tokens=100)
-        talk = Talk(sglang(kv_tokens=None), config=config)  # type: ignore[arg-type]
+        talk = Talk(sglang(kv_tokens=None), config=config)
         talk.arrive("lead", "x")
         talk.arrive("f1", "xyy")
         talk.arrive("f2", "xyy")
@@ -252,7 +252,7 @@ class TestLeaders:
     def test_unseen_leaders_publish_in_time(self) -> None:
         """A leader without streaming releases its followers at its estimated end of prefill."""
         config = SchedulerConfig(follower_min_tokens=100)
-        talk = Talk(sglang(), config=config)  # type: ignore[arg-type]
+        talk = Talk(sglang(), config=config)
         talk.arrive("lead", "xxx", streaming=False)
         talk.arrive("f1", "xxx", streaming=False)
         due = talk.scheduler.deadline()
@@ -302,6 +302,16 @@ class TestOrder:
         talk.arrive("w2", "ABd", at=0.5)
         assert talk.first_byte("w1", 0.7) == "cold->b"
         assert talk.dispatches["cold"].reason == "overdue"
+
+    def test_overdue_followers_stay_held(self) -> None:
+        """Waiting for a leader has a bound of its own."""
+        config = SchedulerConfig(follower_min_tokens=100)
+        talk = Talk(sglang(), policy=Lpm(), config=config)
+        talk.arrive("lead", "xxx")
+        talk.arrive("f1", "xxx", at=0.1)
+        assert talk.arrive("other", "y", at=5.0) == "other->s"
+        assert talk.first_byte("lead", 6.0) == "f1->s"
+        assert talk.dispatches["f1"].reason == "overdue"
 
     def test_random_is_seeded(self) -> None:
         """The same events draw the same order, and not that of arrival."""
@@ -506,14 +516,15 @@ def test_output_lengths_are_learned() -> None:
     talk.finish("b", 3.0, output=None)
 
 
-class Picky(Policy):
-    """Takes no backend but the last."""
+class Coldest(Policy):
+    """Takes the backend that has least of the prompt."""
 
-    def place(self, request: Request, view: View) -> object:  # type: ignore[override]
-        return view.backends[-1] if view.backends[-1].id == "b2" else None
+    def place(self, request: Request, view: View) -> Backend:
+        return min(view.backends, key=lambda backend: view.cached(request, backend))
 
 
 def test_place_decides() -> None:
     """The policy's word on the backend counts."""
-    talk = Talk(backend("b1"), backend("b2"), policy=Picky())
-    assert talk.say(Arrived(request("a")), 0.0) == "a->b2"
+    talk = Talk(backend("b1"), backend("b2"), policy=Coldest())
+    assert talk.arrive("a", "xx") == "a->b1"
+    assert talk.arrive("b", "xx") == "b->b2"
