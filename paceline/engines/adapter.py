@@ -21,6 +21,8 @@ class Adapter(Struct, frozen=True, kw_only=True):
     """What to ask for the facts, beside `MODELS`."""
     health: str
     """Answers below 500 while the engine can serve."""
+    native: tuple[str, ...] = ()
+    """Scheduled paths that other kinds do not have."""
     loads: tuple[str, ...] = ()
     """Where the load is told, best first; none when this kind does not tell it."""
     facts: Callable[[Mapping[str, bytes]], Facts]

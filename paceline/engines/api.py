@@ -8,9 +8,10 @@ from types import MappingProxyType
 from typing import Any
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from paceline.engines import canonical, prompts
+from paceline.engines.base import native
 from paceline.engines.bodies import (
     LARGEST,
     BadRequest,
@@ -40,7 +41,9 @@ class Call(Struct, frozen=True, kw_only=True):
     """What one request body says, before the scheduler's names and clock are put on it."""
 
     model: str
-    """Empty when the body names none: then any backend will do."""
+    """Empty when the body names none: then any backend will do that has the API."""
+    native: str = ""
+    """The path, when it is an API that only some engines have."""
     streaming: bool
     max_tokens: int | None
     """The limit on a choice, given or the route's default; None for the rest of the context."""
@@ -75,7 +78,7 @@ class Call(Struct, frozen=True, kw_only=True):
         return Request(
             id=id,
             arrived_at=arrived_at,
-            model=self.model,
+            model=native(self.native, self.model) if self.native else self.model,
             prefix=chain(root, cut(prompt.data, base)),
             block_tokens=float(BLOCK_IDS) if prompt.is_ids else BLOCK_BYTES / bytes_per_token,
             prompt_tokens=prompt.tokens + ceil(prompt.size / bytes_per_token),
@@ -146,7 +149,8 @@ def _parse_generate(body: bytes) -> Call:
     ]
     limit = None if None in limits else max(known for known in limits if known is not None)
     variant = b"".join(canonical.digest(raw) for raw in media)
-    return _call(fields, prompt, limit, choices[0].n, variant, "sampling_params.n")
+    call = _call(fields, prompt, limit, choices[0].n, variant, "sampling_params.n")
+    return structs.replace(call, native="/generate")
 
 
 def _call(

@@ -9,6 +9,14 @@ from msgspec import Struct
 Kind = Literal["vllm", "sglang", "openai"]
 
 
+def native(path: str, model: str = "") -> str:
+    """What the scheduler calls a model behind an API of the engine's own, such as `/generate`.
+
+    Other engines may serve the same model and not know that path.
+    """
+    return f"{path} {model}" if model else path
+
+
 class Facts(Struct, frozen=True, kw_only=True):
     """What an engine says of itself; None where it says nothing."""
 

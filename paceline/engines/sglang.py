@@ -132,6 +132,7 @@ ADAPTER = Adapter(
     kind="sglang",
     ask=(SERVER_INFO,),
     health=SERVER_INFO,
+    native=("/generate",),
     loads=(LOADS, "/metrics"),
     facts=facts,
     load=load,

@@ -64,6 +64,8 @@ REJECTIONS = {
 def rejected(reason: str, model: str, retry_after: float) -> ApiError:
     """The answer to a request that the scheduler refused."""
     status, message = REJECTIONS[reason]
+    if reason == "unknown_model" and model.startswith("/"):
+        message = "No engine here has `{model}`."
     return ApiError(
         status,
         message.format(model=model),

@@ -10,7 +10,7 @@ import structlog
 from msgspec import structs
 
 from paceline.engines.adapter import MODELS, Adapter
-from paceline.engines.base import Facts
+from paceline.engines.base import Facts, native
 from paceline.engines.recognise import ADAPTERS, ASK, recognise
 from paceline.proxy.config import UpstreamConfig
 from paceline.proxy.directory import Entry
@@ -214,10 +214,11 @@ def _spec(entry: Entry, facts: Facts) -> BackendSpec:
     """The facts, with what the configuration says instead."""
     config = entry.config
     default = BackendSpec(id=entry.id)
+    paths = ADAPTERS[facts.kind].native
     leader_first = config.leader_first
     return BackendSpec(
         id=entry.id,
-        models=entry.models,
+        models=(*entry.models, *(native(p, m) for p in paths for m in ("", *entry.models))),
         kv_tokens=config.kv_tokens or facts.kv_tokens,
         chunk_tokens=facts.chunk_tokens or default.chunk_tokens,
         max_running=config.max_running or facts.max_running,

@@ -12,7 +12,7 @@ class Request(Struct, frozen=True, kw_only=True):
     arrived_at: float
     """Seconds on the shell's clock."""
     model: str = ""
-    """Model name; empty means that any backend will do (SGLang's `/generate` names none)."""
+    """Model name; empty means that any backend will do."""
     prefix: tuple[int, ...] = ()
     """Chained block keys, outermost first: equal keys mean equal text up to that block's end."""
     block_tokens: float = 128.0

@@ -279,6 +279,15 @@ def test_generate_takes_text_ids_and_embeddings() -> None:
     assert generate(input_ids=[], session_params={"id": "s"}).prompt.tokens == 0
 
 
+def test_generate_goes_where_it_is_known() -> None:
+    """Its requests wait for an engine that has the path, and the model if one is named."""
+    facts = {"id": "r", "arrived_at": 0.0, "seed": b"s"}
+    bare = parse("/generate", b'{"text": "x"}')
+    named = parse("/generate", b'{"text": "x", "model": "m"}')
+    assert bare.to_request(**facts).model == "/generate"  # type: ignore[arg-type]
+    assert named.to_request(**facts).model == "/generate m"  # type: ignore[arg-type]
+
+
 def test_generate_batches_its_sampling() -> None:
     """The longest limit of a batch counts; choices are multiplied by the prompts."""
     params = [{"max_new_tokens": 5, "n": 2}, {"max_new_tokens": 9, "n": 2}]

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from paceline.proxy.errors import ApiError, body, response, sse_event
+from paceline.proxy.errors import ApiError, body, rejected, response, sse_event
 
 BUSY = ApiError(429, "Later.", reason="queue_full", retry_after=1.2)
 
@@ -52,3 +52,9 @@ def test_event_is_one_frame() -> None:
     assert event.startswith(b"data: ")
     assert event.index(b"\n\n") == len(event) - 2
     assert json.loads(event[6:])["error"]["type"] == "server_error"
+
+
+def test_an_api_that_no_engine_has() -> None:
+    """Without SGLang, `/generate` is missing, not a model of that name."""
+    refused = rejected("unknown_model", "/generate", 0.0)
+    assert (refused.status, refused.message) == (404, "No engine here has `/generate`.")

@@ -144,7 +144,8 @@ async def test_the_configuration_goes_before_what_is_found(watched: Watched) -> 
     watched.engine.become(SGLANG)
     await watched.check()
     (spec,) = watched.proxy.specs
-    assert (spec.models, spec.kv_tokens, spec.max_running) == (("x",), 7, 3)
+    assert spec.models == ("x", "/generate", "/generate x")
+    assert (spec.kv_tokens, spec.max_running) == (7, 3)
     assert not spec.leader_first
 
 
