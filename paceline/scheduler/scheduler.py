@@ -101,6 +101,7 @@ class Scheduler:
             in_flight=len(self._entries) - self._admission.waiting,
             mean_wait_seconds=self._view.mean_wait,
             trie_nodes=self._trie.nodes,
+            trie_blocks=self._trie.blocks,
             queues=[queue.snapshot(model, now) for model, queue in self._queues.items()],
             backends=[backend.snapshot() for backend in self._fleet],
         )

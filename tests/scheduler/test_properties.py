@@ -238,7 +238,7 @@ def finish(world: World) -> None:
         world.feed(BackendReset(each.id))
         assert each.cache._occupied == 0
     assert world.scheduler._trie.nodes == 0
-    assert not len(world.scheduler._trie._trie)
+    assert not world.scheduler._trie.blocks
     assert not world.scheduler._queues
     assert world.scheduler.deadline() is None
     assert math.isfinite(world.scheduler._view.mean_wait)
