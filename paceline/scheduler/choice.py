@@ -11,6 +11,7 @@ from paceline.scheduler.entry import Entry
 from paceline.scheduler.estimates import Mean
 from paceline.scheduler.fleet import Backend, Fleet
 from paceline.scheduler.policy import Policy
+from paceline.scheduler.queue import WaitQueue
 from paceline.scheduler.types import Request
 
 REASONS = {
@@ -37,11 +38,11 @@ SLACK = 4
 class View:
     """The implementation of `policy.View`."""
 
-    def __init__(self, entries: dict[str, Entry], rng: random.Random, waits: Mean) -> None:
+    def __init__(self, entries: dict[str, Entry], rng: random.Random) -> None:
         self.now = 0.0
         self.rng = rng
         self.backends: Sequence[Backend] = ()
-        self.waits = waits
+        self.waits = Mean(0.0)
         self._entries = entries
 
     @property
@@ -85,9 +86,13 @@ class Choice:
         self._fleet = fleet
         self._view = view
 
-    def wanting(self, model: str) -> dict[str, Backend]:
-        """The backends for this model that are below their feed target."""
-        return {b.id: b for b in self._fleet.serving(model) if b.wants_more()}
+    def wanting(self, model: str, queue: WaitQueue) -> dict[str, Backend]:
+        """The backends for this model that are below their feed target and not closed."""
+        return {
+            b.id: b
+            for b in self._fleet.serving(model)
+            if b.wants_more() and not queue.closed(b.id)
+        }
 
     def place(self, entry: Entry, wanting: dict[str, Backend], anywhere: bool = False) -> Placed:
         """Decide about one request; `anywhere` lifts its tie to a warm but busy backend."""

@@ -111,10 +111,13 @@ def check(scheduler: Scheduler, waiting: dict[str, None], running: dict[str, str
         assert len(queue)
         live = {
             item[3].request.id
-            for heap in queue._lanes.values()
+            for line in queue._lines.values()
+            for lane in line.lanes.values()
+            for heap in lane.values()
             for item in heap
             if item[2] == item[3].version
         }
+        assert set(queue._closed.values()) <= set(queue)
         for entry in queue:
             if entry.held_by is None:
                 assert entry.request.id in live

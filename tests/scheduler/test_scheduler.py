@@ -475,7 +475,8 @@ class TestLimits:
             talk.arrive(str(number), at=number / 1000)
             talk.say(Cancelled(str(number)), number / 1000)
         queue = talk.scheduler._queues["m"]
-        assert sum(map(len, queue._lanes.values())) < 200
+        (line,) = queue._lines.values()
+        assert sum(map(len, line.lanes[None].values())) < 200
         assert len(talk.scheduler._admission._expiries) < 200
 
 
