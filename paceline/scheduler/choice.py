@@ -86,13 +86,13 @@ class Choice:
         self._fleet = fleet
         self._view = view
 
-    def wanting(self, model: str, queue: WaitQueue) -> dict[str, Backend]:
-        """The backends for this model that are below their feed target and not closed."""
-        return {
-            b.id: b
-            for b in self._fleet.serving(model)
-            if b.wants_more() and not queue.closed(b.id)
-        }
+    def wanting(self, queue: WaitQueue) -> dict[str, Backend]:
+        """The backends for these requests that are below their feed target and not closed."""
+        found = {}
+        for backend in self._fleet.serving(queue.model):
+            if backend.wants_more() and not queue.closed(backend.id):
+                found[backend.id] = backend
+        return found
 
     def place(self, entry: Entry, wanting: dict[str, Backend], anywhere: bool = False) -> Placed:
         """Decide about one request; `anywhere` lifts its tie to a warm but busy backend."""

@@ -29,7 +29,7 @@ WALK = 256
 class Line:
     """Entries of one priority and share."""
 
-    __slots__ = ("ages", "lanes", "share", "tier", "waits")
+    __slots__ = ("_stale", "ages", "lanes", "share", "tier", "waits")
 
     def __init__(self, tier: float, share: str, mean_wait: float) -> None:
         self.tier = tier
@@ -41,6 +41,7 @@ class Line:
         """In order of arrival. Ordered, because the oldest of a plain dict is found by walking over
         all that was deleted before it."""
         self.lanes: dict[Lane, dict[Hashable, Heap]] = {}
+        self._stale = 0
 
     def push(self, entry: Entry, lane: Lane) -> None:
         """Put the entry in a lane under its bucket and key."""
@@ -59,19 +60,21 @@ class Line:
                 return entry
         return None
 
-    def heads(self, lanes: Iterable[Lane]) -> Iterator[Item]:
+    def heads(self, lanes: Iterable[Lane]) -> list[Item]:
         """The first item of each bucket in these lanes."""
+        found: list[Item] = []
         for lane in lanes:
             buckets = self.lanes.get(lane)
             if buckets:
                 emptied = []
                 for bucket, heap in buckets.items():
                     if _clean(heap):
-                        yield heap[0]
+                        found.append(heap[0])
                     else:
                         emptied.append(bucket)
                 for bucket in emptied:
                     del buckets[bucket]
+        return found
 
     def along(self, walk: Iterator[Hashable], lanes: Iterable[Lane]) -> Item | None:
         """The first item of the first bucket on the walk that has one in these lanes."""
@@ -87,8 +90,14 @@ class Line:
         heaps = self.lanes.pop(lane, {}).values()
         return [item[3] for heap in heaps for item in heap if item[2] == item[3].version]
 
-    def compact(self) -> None:
-        """Drop all stale items at once."""
+    def forget(self) -> None:
+        """An item went stale: drop them all in time, so that memory follows the live entries."""
+        self._stale += 1
+        if self._stale > 64 + 2 * len(self.ages):
+            self._stale = 0
+            self._compact()
+
+    def _compact(self) -> None:
         for buckets in self.lanes.values():
             for heap in buckets.values():
                 heap[:] = [item for item in heap if item[2] == item[3].version]

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Iterator
 from itertools import islice
 
 from paceline.scheduler.entry import Entry
-from paceline.scheduler.line import Item, Key, Lane, Line
+from paceline.scheduler.line import Key, Lane, Line
 from paceline.scheduler.policy import Policy, View
 from paceline.scheduler.snapshot import QueueSnapshot
 
@@ -25,19 +25,21 @@ WINDOW = 256
 class WaitQueue:
     """Entries in the order in which they go."""
 
-    def __init__(self, policy: Policy) -> None:
+    def __init__(self, model: str, policy: Policy) -> None:
+        self.model = model
         self._policy = policy
         self._bucketed = type(policy).rank is not Policy.rank
         self._lines: dict[tuple[float, str], Line] = {}
-        self._size = 0
         self._held: dict[Entry, list[Entry]] = {}
         """Followers by leader."""
-        self._stale = 0
         self._closed: dict[str, Entry] = {}
         """Backends whose next request does not fit: nobody behind it goes there."""
 
     def __len__(self) -> int:
-        return self._size
+        return sum(len(line.ages) for line in self._lines.values())
+
+    def __bool__(self) -> bool:
+        return bool(self._lines)
 
     def __iter__(self) -> Iterator[Entry]:
         """Line by line, each in order of arrival."""
@@ -52,13 +54,12 @@ class WaitQueue:
         """A new entry; `mean_wait` is what its line starts from if it is the first there."""
         request = entry.request
         tier = RETRIED if entry.retried else request.priority if self._policy.strict else 0.0
-        share = "" if entry.retried else self._policy.share(request)
+        share = self._policy.share(request)
         line = self._lines.get((tier, share))
         if line is None:
             line = self._lines[tier, share] = Line(tier, share, mean_wait)
         entry.line = line
         line.ages[entry] = None
-        self._size += 1
         self.rank(entry, view)
 
     def rank(self, entry: Entry, view: View) -> None:
@@ -69,14 +70,12 @@ class WaitQueue:
 
     def remove(self, entry: Entry) -> None:
         """Leave the queue."""
-        line = entry.line
+        self._retire(entry)
+        line, entry.line = entry.line, None
         assert line is not None
         del line.ages[entry]
         if not line.ages:
             del self._lines[line.tier, line.share]
-        entry.line = None
-        self._size -= 1
-        self._retire(entry)
 
     def first(
         self, lanes: Collection[Lane], view: View, tried: Collection[Entry]
@@ -86,7 +85,7 @@ class WaitQueue:
         for lines in self._turns(view):
             found = [best for line in lines if (best := self._best(line, lanes, view, tried))]
             if found:
-                young, _, _, entry = min(found)
+                young, _, _, entry = found[0] if len(found) == 1 else min(found)
                 return entry, not young
         return None
 
@@ -143,7 +142,7 @@ class WaitQueue:
         """The state at `now`."""
         return QueueSnapshot(
             model=model,
-            waiting=self._size,
+            waiting=len(self),
             held=sum(entry.held_by is not None for entry in self),
             oldest_seconds=now - self.oldest().request.arrived_at,
         )
@@ -171,16 +170,13 @@ class WaitQueue:
         entry = line.oldest(tried)
         if entry is not None and self._policy.overdue(entry.request, view):
             return False, (), entry.seq, entry
-        item = self._head(line, lanes, view)
-        return None if item is None else (True, self._now(item[3], view), item[1], item[3])
-
-    def _head(self, line: Line, lanes: Collection[Lane], view: View) -> Item | None:
         if (walk := self._policy.walk(view)) is not None:
-            return line.along(walk, lanes)
+            item = line.along(walk, lanes)
+            return None if item is None else (True, item[0], item[1], item[3])
         heads = line.heads(lanes)
-        if self._bucketed:
-            return min(heads, key=lambda item: (self._now(item[3], view), item[1]), default=None)
-        return min(heads, default=None)
+        if len(heads) > 1 or len(self._lines) > 1:
+            return min([(True, self._now(h[3], view), h[1], h[3]) for h in heads], default=None)
+        return (True, *heads[0][:2], heads[0][3]) if heads else None
 
     def _now(self, entry: Entry, view: View) -> Key:
         return self._policy.rank(entry.request, view) if self._bucketed else entry.key
@@ -211,11 +207,8 @@ class WaitQueue:
         if self._closed:
             for backend in [b for b, first in self._closed.items() if first is entry]:
                 del self._closed[backend]
-        self._stale += 1
-        if self._stale > 64 + 2 * self._size:
-            self._stale = 0
-            for line in self._lines.values():
-                line.compact()
+        assert entry.line is not None
+        entry.line.forget()
 
 
 def _seq(entry: Entry) -> int:

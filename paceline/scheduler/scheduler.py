@@ -226,7 +226,7 @@ class Scheduler:
         self._admission.enter(entry)
         queue = self._queues.get(entry.request.model)
         if queue is None:
-            queue = self._queues[entry.request.model] = WaitQueue(self.policy)
+            queue = self._queues[entry.request.model] = WaitQueue(entry.request.model, self.policy)
         self._view.backends = self._fleet.all
         self.policy.entered(entry.request, self._view)
         queue.add(entry, self._waits.value, self._view)
@@ -286,8 +286,9 @@ class Scheduler:
 
     def _serve(self, queue: WaitQueue, now: float) -> None:
         """Dispatch from one queue until no backend wants more or nobody can go."""
-        model = queue.oldest().request.model
-        wanting = self._choice.wanting(model, queue)
+        wanting = self._choice.wanting(queue)
+        if not wanting:
+            return
         tried: dict[Entry, None] = {}
         deferred: list[Entry] = []
         while wanting:
