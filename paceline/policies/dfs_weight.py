@@ -1,11 +1,11 @@
 """SGLang's dfs-weight: depth first through the tree of waiting prompts, heavier branches first.
 
 SGLang (schedule_policy.py, 0.5.23) weighs each node of its radix tree by the requests that wait
-below it and goes depth first, the heavier child first, a node's own requests after its children. For
-a fixed batch and a cache that holds the longest prompt, depth first order has the best hit rate
-there is (SGLang paper, arXiv 2312.07104, theorem 3.1). SGLang walks anew for each batch; here, where
-a decision is about one request, the walk goes on from the last one served, or branches of equal
-weight would take turns and evict each other.
+below it and goes depth first, the heavier child first, a node's own requests after its children.
+For a fixed batch and a cache that holds the longest prompt, depth first order has the best hit rate
+there is (SGLang paper, arXiv 2312.07104). SGLang walks anew for each batch; here, where a decision
+is about one request, the walk goes on from the last one served, or branches of equal weight would
+take turns and evict each other.
 """
 
 from __future__ import annotations

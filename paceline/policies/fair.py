@@ -2,10 +2,10 @@
 
 DLPM (Cao et al., "Locality-aware Fair Scheduling in LLM Serving", arXiv 2501.14312): a tenant goes,
 longest match first, until its quantum is used up; when every waiting tenant's is, all get another.
-Work is what is computed: uncached prompt tokens, and output tokens at the double as in VTC (Sheng et
-al., OSDI 2024). Here the quanta used are counted up instead of a deficit down, which is the same: the
-tenants in the lowest round go. A tenant with nothing waiting does not save up: it comes back in the
-round that the others have reached.
+Work is what is computed: uncached prompt tokens, and output tokens at the double as in VTC (Sheng
+et al., OSDI 2024). Here the quanta used are counted up instead of a deficit down, which is the
+same: the tenants in the lowest round go. A tenant with nothing waiting does not save up: it comes
+back in the round that the others have reached.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Highest response ratio next, as in SGLang: waiting counts, and counts more for short prefills.
 
 SGLang (schedule_policy.py, 0.5.23; sglang#32911): the largest (prefill tokens processed since its
-arrival) / (its uncached tokens) goes first, those with nothing uncached before all. Its clock counts
-tokens, not seconds. In production there, mean TTFT fell by 69% against fcfs and p99 by 8%, where lpm
-gave -32% and +253%.
+arrival) / (its uncached tokens) goes first, those with nothing uncached before all. Its clock
+counts tokens, not seconds. In production there, mean TTFT fell by 69% against fcfs and p99 by 8%,
+where lpm gave -32% and +253%.
 
 Ratios of different sizes grow at different speeds, so requests are kept in buckets of similar size,
 each in order of arrival, and only the first of each is compared. Who goes has at least 1/1.19

@@ -18,7 +18,7 @@ class KLpm(Lpm):
     """Longest prefix match, with every k-th turn for the oldest request."""
 
     k: float = 32.0
-    """One request in this many goes for its age: 1 for first come, first served, `inf` for never."""
+    """One request in this many goes for its age: 1 is first come, first served, `inf` is lpm."""
 
     def __post_init__(self) -> None:
         self._matches = 0

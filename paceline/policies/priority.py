@@ -14,7 +14,7 @@ from paceline.scheduler.types import Request
 
 
 class Priority(Policy):
-    """Highest tier first, in a tier first come, first served; waiting lifts a request tier by tier."""
+    """Highest tier first, in arrival order; waiting lifts a request tier by tier."""
 
     strict: ClassVar[bool] = False
 

@@ -183,7 +183,8 @@ class WaitQueue:
 
     def _before(self, entry: Entry, other: Entry, view: View) -> bool:
         """Whether the entry goes before the other one at this instant, but for their age."""
-        assert entry.line is not None and other.line is not None
+        assert entry.line is not None
+        assert other.line is not None
         if entry.line is not other.line:
             mine, its = self._turn(entry.line, view), self._turn(other.line, view)
             if mine != its:

@@ -342,7 +342,8 @@ class Scheduler:
 
     def _dispatch(self, entry: Entry, placed: Placed, now: float) -> None:
         backend = placed.backend
-        assert backend is not None and entry.line is not None
+        assert backend is not None
+        assert entry.line is not None
         entry.leads = self._choice.leads(entry, backend)
         self.policy.dispatched(entry.request, backend, self._view)
         waited = now - entry.request.arrived_at
