@@ -26,6 +26,8 @@ class Run(msgspec.Struct, kw_only=True):
     ttft_p99_s: float
     against_direct: float = 1.0
     """Makespan of the direct run over this one's: above 1 is faster."""
+    jain: float = 1.0
+    """Jain's index over the tokens served to each tenant while all had some left."""
 
 
 def summarise(engine: str, workload: str, target: str, results: Sequence[Result]) -> Run:

@@ -10,27 +10,16 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from paceline.scheduler.policy import Policy, View
+from paceline.policies.bounded import Bounded
+from paceline.scheduler.policy import View
 from paceline.scheduler.types import Request
 
-MIN_BOUND = 0.5
-"""Seconds: below this a wait is not worth breaking the order for."""
 
-
-class Lpm(Policy):
+class Lpm(Bounded):
     """Longest prefix match first: what is cached already is used before it is evicted."""
 
-    ranks: ClassVar[Literal["once", "on_match", "always"]] = "on_match"
-
-    max_wait_factor: float = 3.0
-    """A request goes first once it has waited this many times the recent mean wait: scaled, because
-    a fixed bound below the natural wait turns the whole order into first come, first served."""
+    ranks: ClassVar[Literal["once", "on_match"]] = "on_match"
 
     def order(self, request: Request, view: View) -> tuple[float, ...]:
         """Most cached tokens first."""
         return (-view.cached(request),)
-
-    def overdue(self, request: Request, view: View) -> bool:
-        """Waited far longer than others did."""
-        waited = view.now - request.arrived_at
-        return waited > max(MIN_BOUND, self.max_wait_factor * view.mean_wait)

@@ -53,7 +53,7 @@ class LogConfig(Struct, forbid_unknown_fields=True, kw_only=True):
 class PolicyConfig(Struct, forbid_unknown_fields=True, kw_only=True):
     """`[policy]`: who goes first."""
 
-    name: str = "lpm"
+    name: str = "auto"
     """An installed policy (`paceline policies` lists them) or `module:Class`."""
     settings: dict[str, Any] = field(default_factory=dict)
     """`[policy.settings]`: the policy's own settings."""

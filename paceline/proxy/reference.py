@@ -22,7 +22,7 @@ environment.
 
 ```toml
 [policy]
-name = "lpm"
+name = "auto"
 
 [[backends]]
 url = "http://10.0.0.7:8000"

@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Hashable
+
+    from paceline.scheduler.line import Line
     from paceline.scheduler.trie import Node
     from paceline.scheduler.types import Request
 
@@ -15,11 +18,15 @@ class Entry:
     __slots__ = (
         "avoid",
         "backend",
+        "bucket",
         "cached",
         "computed",
         "dispatched_at",
         "followed",
         "held_by",
+        "key",
+        "leads",
+        "line",
         "match",
         "nodes",
         "output_tokens",
@@ -46,6 +53,11 @@ class Entry:
         """While waiting: tokens of the prompt believed to be cached, per backend."""
 
         self.waiting = True
+        self.line: Line | None = None
+        """Where it waits."""
+        self.bucket: Hashable = 0
+        self.key: tuple[float, ...] = ()
+        """What the policy said of its order."""
         self.held_by: Entry | None = None
         """The leader that it waits for."""
         self.followed = False
@@ -66,6 +78,8 @@ class Entry:
         """Uncached prompt tokens when it was dispatched."""
         self.work = 0
         """The backend's whole uncached work up to and including this request, likewise."""
+        self.leads = False
+        """Others waited for a prefix that it was dispatched to compute."""
         self.output_tokens = 0
         """Expected tokens of all its answers."""
         self.computed = False

@@ -10,7 +10,7 @@ from paceline.scheduler.entry import Entries, Entry
 from paceline.scheduler.estimates import Mean
 from paceline.scheduler.residency import Residency
 from paceline.scheduler.snapshot import BackendSnapshot
-from paceline.scheduler.trie import PrefixTrie
+from paceline.scheduler.trie import Trie
 from paceline.scheduler.types import BackendSpec
 
 PREFILL_RATE = 20_000.0
@@ -28,6 +28,8 @@ class Backend:
         self.in_flight: Entries = {}
         self.prefill_tokens = 0
         """Uncached prompt tokens sent and not known to be computed."""
+        self.leading = 0
+        """Requests not known to be computed that others wait for."""
         self.prefill_rate = Mean(PREFILL_RATE)
         """Measured prefill tokens a second."""
         self._config = config
@@ -170,6 +172,7 @@ class Backend:
     def _queue(self, entry: Entry, now: float) -> None:
         """It waits or prefills there, behind what does already."""
         self._unstarted[entry] = None
+        self.leading += entry.leads
         self.prefill_tokens += entry.prefill_tokens
         self._clear_at = max(now, self._clear_at) + entry.prefill_tokens / self.prefill_rate.value
         entry.starts_at = self._clear_at
@@ -178,6 +181,7 @@ class Backend:
     def _start(self, entry: Entry) -> None:
         if entry in self._unstarted:
             del self._unstarted[entry]
+            self.leading -= entry.leads
             self.prefill_tokens -= entry.prefill_tokens
             if not self._unstarted:
                 self._clear_at = 0.0
@@ -192,37 +196,50 @@ class Backend:
 class Fleet:
     """All backends by name, those that are leaving included."""
 
-    def __init__(self, config: SchedulerConfig, trie: PrefixTrie) -> None:
+    def __init__(self, config: SchedulerConfig, trie: Trie) -> None:
         self._config = config
         self._trie = trie
         self._backends: dict[str, Backend] = {}
+        self.all: list[Backend] = []
+        """The same as iteration gives."""
+        self._serving: dict[str, list[Backend]] = {}
+        """By model, as asked for since the last change."""
 
     def __getitem__(self, id: str) -> Backend:
         return self._backends[id]
 
     def __iter__(self) -> Iterator[Backend]:
-        return iter(self._backends.values())
+        return iter(self.all)
 
     def __contains__(self, id: str) -> bool:
         return id in self._backends
 
     def put(self, spec: BackendSpec) -> Entries:
         """Add a backend, or take over new facts of one."""
+        self._serving.clear()
         backend = self._backends.get(spec.id)
         if backend is not None:
             return backend.update(spec)
         cache = Residency(spec.id, self._trie, self._config.recent_requests)
-        self._backends[spec.id] = Backend(spec, cache, self._config)
+        backend = self._backends[spec.id] = Backend(spec, cache, self._config)
+        self.all.append(backend)
         return {}
 
     def remove(self, id: str) -> Entries:
         """Forget a backend; what still runs there must have been ended before."""
-        backend = self._backends.pop(id, None)
-        return {} if backend is None else backend.cache.forget()
+        backend = self._backends.pop(id)
+        self._serving.clear()
+        self.all.remove(backend)
+        return backend.cache.forget()
 
     def serving(self, model: str) -> list[Backend]:
         """Those to which a request for `model` may be sent."""
-        return [backend for backend in self if backend.spec.serves(model)]
+        found = self._serving.get(model)
+        if not found:
+            found = [b for b in self.all if b.spec.serves(model)]
+            if found:  # or anybody's misspelt name would be kept
+                self._serving[model] = found
+        return found
 
     def knows(self, model: str) -> bool:
         """Whether some backend serves the model or has yet to say what it serves."""

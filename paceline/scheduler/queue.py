@@ -1,79 +1,107 @@
-"""The waiting queue of one model: ordered by the policy's key, split in lanes, O(log n) throughout.
+"""The waiting queue of one model: lines by priority and share, each in the policy's order.
 
-A lane is a heap. Entries that may go anywhere are in the open lane (None); those that wait for one
-warm but busy backend are in that backend's lane, so that a decision never walks over them.
-Followers held for a leader are in no lane. Heap items go stale when an entry moves, and are skipped
-when met.
+A decision looks at the lines whose turn it is and at the first entry of each of their buckets; all
+else is O(log n).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from heapq import heapify, heappop, heappush
+from collections.abc import Collection, Iterable, Iterator
 from itertools import islice
 
 from paceline.scheduler.entry import Entry
+from paceline.scheduler.line import Key, Lane, Line
+from paceline.scheduler.policy import Policy, View
 from paceline.scheduler.snapshot import QueueSnapshot
 
-Key = tuple[float, ...]
-Item = tuple[Key, int, int, Entry]
-Lane = str | None
+Best = tuple[bool, Key, int, Entry]
+"""False for its age, which sorts first; key; order of arrival; who."""
+RETRIED = float("inf")
+"""Tier of a request that comes back after a failure: before all others."""
+WINDOW = 256
+"""Old requests that a hungry backend may look through in a line."""
 
 
 class WaitQueue:
-    """Entries in order of key, ties in order of arrival."""
+    """Entries in the order in which they go."""
 
-    def __init__(self) -> None:
-        self._entries: dict[Entry, Key] = {}
-        """In order of arrival."""
-        self._lanes: dict[Lane, list[Item]] = {None: []}
+    def __init__(self, model: str, policy: Policy) -> None:
+        self.model = model
+        self._policy = policy
+        self._bucketed = type(policy).rank is not Policy.rank
+        self._lines: dict[tuple[float, str], Line] = {}
         self._held: dict[Entry, list[Entry]] = {}
         """Followers by leader."""
-        self._stale = 0
+        self._closed: dict[str, Entry] = {}
+        """Backends whose next request does not fit: nobody behind it goes there."""
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return sum(len(line.ages) for line in self._lines.values())
+
+    def __bool__(self) -> bool:
+        return bool(self._lines)
 
     def __iter__(self) -> Iterator[Entry]:
-        """In order of arrival."""
-        return iter(self._entries)
+        """Line by line, each in order of arrival."""
+        for line in self._lines.values():
+            yield from line.ages
 
-    def push(self, entry: Entry, key: Key) -> None:
-        """Enter the queue, or come back with another key, in the open lane."""
-        self._entries[entry] = key
-        self._place(entry, None)
+    def oldest(self) -> Entry:
+        """Who arrived first; there must be somebody."""
+        return min((next(iter(line.ages)) for line in self._lines.values()), key=_seq)
 
-    def key(self, entry: Entry) -> Key:
-        """The key under which the entry waits."""
-        return self._entries[entry]
+    def add(self, entry: Entry, mean_wait: float, view: View) -> None:
+        """A new entry; `mean_wait` is what its line starts from if it is the first there."""
+        request = entry.request
+        tier = RETRIED if entry.retried else request.priority if self._policy.strict else 0.0
+        share = self._policy.share(request)
+        line = self._lines.get((tier, share))
+        if line is None:
+            line = self._lines[tier, share] = Line(tier, share, mean_wait)
+        entry.line = line
+        line.ages[entry] = None
+        self.rank(entry, view)
 
-    def window(self, size: int) -> list[Entry]:
-        """The oldest `size` entries."""
-        return list(islice(self._entries, size))
+    def rank(self, entry: Entry, view: View) -> None:
+        """Ask the policy about the entry; it is in the open lane afterwards."""
+        entry.bucket = self._policy.bucket(entry.request, view)
+        entry.key = self._policy.order(entry.request, view)
+        self._place(entry, None, view)
 
     def remove(self, entry: Entry) -> None:
         """Leave the queue."""
-        del self._entries[entry]
         self._retire(entry)
+        line, entry.line = entry.line, None
+        assert line is not None
+        del line.ages[entry]
+        if not line.ages:
+            del self._lines[line.tier, line.share]
 
-    def pop(self, lanes: Iterable[Lane]) -> Entry | None:
-        """Take the first entry of these lanes off its heap; it is still in the queue and must be
-        removed, parked, held or put back."""
-        first: Lane = None
-        best: Item | None = None
-        for lane in lanes:
-            item = self._top(lane)
-            if item is not None and (best is None or item < best):
-                best, first = item, lane
-        if best is None:
-            return None
-        heappop(self._lanes[first])
-        best[3].version += 1
-        return best[3]
+    def first(
+        self, lanes: Collection[Lane], view: View, tried: Collection[Entry]
+    ) -> tuple[Entry, bool] | None:
+        """Who goes next of those in these lanes, and whether for its age: then it may be in any
+        lane but not among the `tried`. Who is found remains where it is."""
+        for lines in self._turns(view):
+            found = [best for line in lines if (best := self._best(line, lanes, view, tried))]
+            if found:
+                young, _, _, entry = found[0] if len(found) == 1 else min(found)
+                return entry, not young
+        return None
 
-    def park(self, entry: Entry, lane: Lane) -> None:
-        """Put a popped entry in a lane under the key it has."""
-        self._place(entry, lane)
+    def elders(self, view: View) -> Iterator[Entry]:
+        """Old entries that are not held, in the order of turns."""
+        for lines in self._turns(view):
+            for line in lines:
+                yield from (e for e in islice(line.ages, WINDOW) if e.held_by is None)
+
+    def park(self, entry: Entry, lane: Lane, view: View) -> None:
+        """Put an entry in a lane under the key it has."""
+        self._place(entry, lane, view)
+
+    def take(self, entry: Entry) -> None:
+        """Out of all lanes: it must be removed, parked, held or ranked."""
+        self._retire(entry)
 
     def hold(self, entry: Entry, leader: Entry) -> None:
         """Keep an entry out of all lanes until its leader is released."""
@@ -81,58 +109,108 @@ class WaitQueue:
         entry.held_by = leader
         self._held.setdefault(leader, []).append(entry)
 
-    def release(self, leader: Entry) -> None:
+    def release(self, leader: Entry, view: View) -> None:
         """Let the leader's followers go on."""
         for entry in self._held.pop(leader, ()):
             if entry.held_by is leader:
                 entry.followed = True
-                self._place(entry, None)
+                self._place(entry, None, view)
 
     def leaders(self) -> Iterable[Entry]:
         """Those for whom somebody is held, the longest first."""
         return self._held
 
+    def close(self, backend: str, first: Entry) -> None:
+        """`first` does not fit there: nobody behind it goes there until something changes."""
+        self._closed[backend] = first
+
+    def open(self, backend: str) -> None:
+        """Something changed at this backend."""
+        self._closed.pop(backend, None)
+
+    def closed(self, backend: str) -> bool:
+        """Whether the next request was found not to fit there."""
+        return backend in self._closed
+
+    def merge(self, lane: str, view: View) -> None:
+        """Move a lane's entries to the open lane: its backend changed."""
+        for line in self._lines.values():
+            for entry in line.empty(lane):
+                self._place(entry, None, view)
+
     def snapshot(self, model: str, now: float) -> QueueSnapshot:
         """The state at `now`."""
         return QueueSnapshot(
             model=model,
-            waiting=len(self._entries),
-            held=sum(entry.held_by is not None for entry in self._entries),
-            oldest_seconds=max(now - entry.request.arrived_at for entry in self.window(1)),
+            waiting=len(self),
+            held=sum(entry.held_by is not None for entry in self),
+            oldest_seconds=now - self.oldest().request.arrived_at,
         )
 
-    def merge(self, lane: str) -> None:
-        """Move a lane's entries to the open lane: its backend changed."""
-        for item in self._lanes.pop(lane, []):
-            entry = item[3]
-            if item[2] == entry.version and entry in self._entries:
-                self._place(entry, None)
+    def _turns(self, view: View) -> Iterator[list[Line]]:
+        """Lines that may go together, those whose turn it is first."""
+        lines = list(self._lines.values())
+        if len(lines) < 2:
+            yield lines
+            return
+        turns = {line: self._turn(line, view) for line in lines}
+        while turns:
+            now = min(turns.values())
+            yield [line for line, turn in turns.items() if turn == now]
+            turns = {line: turn for line, turn in turns.items() if turn != now}
 
-    def _place(self, entry: Entry, lane: Lane) -> None:
+    def _turn(self, line: Line, view: View) -> tuple[float, float]:
+        return -line.tier, self._policy.turn(line.share, view)
+
+    def _best(
+        self, line: Line, lanes: Collection[Lane], view: View, tried: Collection[Entry]
+    ) -> Best | None:
+        """The oldest if it is overdue, or else the first in order."""
+        view.waits = line.waits
+        entry = line.oldest(tried)
+        if entry is not None and self._policy.overdue(entry.request, view):
+            return False, (), entry.seq, entry
+        if (walk := self._policy.walk(view)) is not None:
+            item = line.along(walk, lanes)
+            return None if item is None else (True, item[0], item[1], item[3])
+        heads = line.heads(lanes)
+        if len(heads) > 1 or len(self._lines) > 1:
+            return min([(True, self._now(h[3], view), h[1], h[3]) for h in heads], default=None)
+        return (True, *heads[0][:2], heads[0][3]) if heads else None
+
+    def _now(self, entry: Entry, view: View) -> Key:
+        return self._policy.rank(entry.request, view) if self._bucketed else entry.key
+
+    def _before(self, entry: Entry, other: Entry, view: View) -> bool:
+        """Whether the entry goes before the other one at this instant, but for their age."""
+        assert entry.line is not None
+        assert other.line is not None
+        if entry.line is not other.line:
+            mine, its = self._turn(entry.line, view), self._turn(other.line, view)
+            if mine != its:
+                return mine < its
+        return (self._now(entry, view), entry.seq) < (self._now(other, view), other.seq)
+
+    def _place(self, entry: Entry, lane: Lane, view: View) -> None:
         self._retire(entry)
-        heap = self._lanes.setdefault(lane, [])
-        heappush(heap, (self._entries[entry], entry.seq, entry.version, entry))
+        assert entry.line is not None
+        entry.line.push(entry, lane)
+        if lane is None and self._closed:
+            passed = [b for b, first in self._closed.items() if self._before(entry, first, view)]
+            for backend in passed:
+                del self._closed[backend]
 
     def _retire(self, entry: Entry) -> None:
-        """Make the entry's heap item, if any, stale."""
+        """Make the entry's heap item, if any, stale; amortised O(1), and memory follows the live
+        entries."""
         entry.version += 1
         entry.held_by = None
-        self._stale += 1
-        if self._stale > 64 + 2 * len(self._entries):
-            self._compact()
+        if self._closed:
+            for backend in [b for b, first in self._closed.items() if first is entry]:
+                del self._closed[backend]
+        assert entry.line is not None
+        entry.line.forget()
 
-    def _top(self, lane: Lane) -> Item | None:
-        heap = self._lanes.get(lane)
-        while heap:
-            item = heap[0]
-            if item[2] == item[3].version:
-                return item
-            heappop(heap)
-        return None
 
-    def _compact(self) -> None:
-        """Drop all stale items at once: amortised O(1), and memory follows the live entries."""
-        self._stale = 0
-        for heap in self._lanes.values():
-            heap[:] = [item for item in heap if item[2] == item[3].version]
-            heapify(heap)
+def _seq(entry: Entry) -> int:
+    return entry.seq

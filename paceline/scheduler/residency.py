@@ -10,14 +10,14 @@ from collections.abc import Iterable
 from itertools import islice
 
 from paceline.scheduler.entry import Entries, Entry
-from paceline.scheduler.trie import Node, PrefixTrie, Presence
+from paceline.scheduler.trie import Node, Presence, Trie
 
 
 class Residency:
     """The cache of one backend. Methods that change what is cached return the waiting entries
     whose match changed."""
 
-    def __init__(self, id: str, trie: PrefixTrie, max_recent: int) -> None:
+    def __init__(self, id: str, trie: Trie, max_recent: int) -> None:
         self.id = id
         self.capacity: int | None = None
         """Tokens in the pool; None when unknown."""

@@ -11,6 +11,7 @@ Rules:
    have work of their own.
 5. The first request that does not fit into a backend's KV room closes that backend for those behind
    it: letting smaller ones pass evicts what is about to be hit (sglang#394).
+6. Where caches publish late, a leader with several followers shares no step with others.
 """
 
 from __future__ import annotations
@@ -40,29 +41,27 @@ from paceline.scheduler.events import (
 )
 from paceline.scheduler.fleet import Backend, Fleet
 from paceline.scheduler.policy import Policy
-from paceline.scheduler.queue import Key, WaitQueue
+from paceline.scheduler.queue import WaitQueue
 from paceline.scheduler.snapshot import Snapshot
-from paceline.scheduler.trie import PrefixTrie
-
-FIRST = (float("-inf"),)
-"""Key of a request that comes back after a failure: before all others."""
-WINDOW = 256
-"""Requests that a policy which ranks `always` sees at a decision: the oldest ones."""
+from paceline.scheduler.trie import PrefixTrie, Trie
 
 
 class Scheduler:
     """Holds, orders and places requests. Not thread-safe; `now` must not go backwards."""
 
-    def __init__(self, config: SchedulerConfig, policy: Policy, seed: int = 0) -> None:
+    def __init__(
+        self, config: SchedulerConfig, policy: Policy, seed: int = 0, trie: Trie | None = None
+    ) -> None:
         self.policy = policy
         self._config = config
-        self._trie = PrefixTrie()
+        self._trie = PrefixTrie() if trie is None else trie
         self._fleet = Fleet(config, self._trie)
         self._entries: dict[str, Entry] = {}
         self._queues: dict[str, WaitQueue] = {}
         self._admission = Admission(config)
         self._outputs = OutputLengths(config.output_tokens)
-        self._view = View(self._entries, random.Random(seed), Mean(0.0))
+        self._waits = Mean(0.0)
+        self._view = View(self._entries, random.Random(seed))
         self._choice = Choice(config, policy, self._fleet, self._view)
         self._seq = 0
         self._arriving: Entry | None = None
@@ -99,8 +98,9 @@ class Scheduler:
             waiting=self._admission.waiting,
             waiting_tokens=self._admission.waiting_tokens,
             in_flight=len(self._entries) - self._admission.waiting,
-            mean_wait_seconds=self._view.mean_wait,
+            mean_wait_seconds=self._waits.value,
             trie_nodes=self._trie.nodes,
+            trie_blocks=self._trie.blocks,
             queues=[queue.snapshot(model, now) for model, queue in self._queues.items()],
             backends=[backend.snapshot() for backend in self._fleet],
         )
@@ -117,6 +117,7 @@ class Scheduler:
                 self._arrive(event, now)
             case FirstByte(id):
                 if (entry := self._in_flight(id)) is not None:
+                    self._open(entry.backend)
                     self._rerank(self._fleet[entry.backend].first_byte(entry, now))
                     self._release_followers(entry)
             case Finished(id, usage):
@@ -129,6 +130,7 @@ class Scheduler:
                     self._retry(entry)
             case LoadReported(id, _, waiting, asked_at):
                 if id in self._fleet:
+                    self._open(id)
                     self._fleet[id].report(waiting, now, asked_at)
             case _:
                 self._change_fleet(event)
@@ -160,6 +162,7 @@ class Scheduler:
             output_tokens = entry.output_tokens
         else:
             self._outputs.add(request.model, output_tokens // request.n)
+        self.policy.finished(request, output_tokens)
         self._end(entry, output_tokens)
 
     def _end(self, entry: Entry | None, output_tokens: int | None = None) -> None:
@@ -186,6 +189,7 @@ class Scheduler:
 
     def _land(self, entry: Entry, output_tokens: int | None) -> None:
         self._release_followers(entry)
+        self._open(entry.backend)
         self._rerank(self._fleet[entry.backend].land(entry, output_tokens))
 
     def _change_fleet(self, event: Event) -> None:
@@ -208,8 +212,14 @@ class Scheduler:
 
     def _reopen(self, backend: str) -> None:
         """Let those that wait for this backend look around again."""
+        self._open(backend)
         for queue in self._queues.values():
-            queue.merge(backend)
+            queue.merge(backend, self._view)
+
+    def _open(self, backend: str) -> None:
+        """Something changed there: what did not fit may now."""
+        for queue in self._queues.values():
+            queue.open(backend)
 
     # The queue
 
@@ -217,36 +227,37 @@ class Scheduler:
         self._admission.enter(entry)
         queue = self._queues.get(entry.request.model)
         if queue is None:
-            queue = self._queues[entry.request.model] = WaitQueue()
-        queue.push(entry, self._key(entry))
+            queue = self._queues[entry.request.model] = WaitQueue(entry.request.model, self.policy)
+        self._view.backends = self._fleet.all
+        self.policy.entered(entry.request, self._view)
+        queue.add(entry, self._waits.value, self._view)
 
     def _dequeue(self, entry: Entry) -> None:
         self._admission.leave(entry)
+        self.policy.left(entry.request, self._view)
         queue = self._queues[entry.request.model]
         queue.remove(entry)
         if not queue:
             del self._queues[entry.request.model]
         self._trie.leave(entry)
 
-    def _key(self, entry: Entry) -> Key:
-        if entry.retried:
-            return FIRST
-        self._view.backends = list(self._fleet)
-        return (-entry.request.priority, *self.policy.order(entry.request, self._view))
-
     def _rerank(self, changed: Entries) -> None:
         """What is cached of these prompts changed."""
+        self._view.backends = self._fleet.all
+        again = self.policy.ranks == "on_match"
         for entry in changed:
             if entry.waiting and entry.held_by is None:
                 queue = self._queues[entry.request.model]
-                again = self.policy.ranks == "on_match"
-                queue.push(entry, self._key(entry) if again else queue.key(entry))
+                if again:
+                    queue.rank(entry, self._view)
+                else:
+                    queue.park(entry, None, self._view)
 
     def _busy_queues(self) -> list[WaitQueue]:
         """Those with somebody waiting, the one with the oldest request first."""
         if len(self._queues) < 2:
             return list(self._queues.values())
-        return sorted(self._queues.values(), key=lambda queue: next(iter(queue)).seq)
+        return sorted(self._queues.values(), key=lambda queue: queue.oldest().seq)
 
     def _expire(self, now: float) -> None:
         while (entry := self._admission.pop_expired(now)) is not None:
@@ -257,8 +268,11 @@ class Scheduler:
 
     def _settle(self, now: float) -> None:
         """Time alone changes two things: unseen prefills end, and leaders run out of patience."""
-        for backend in self._fleet:
-            self._rerank(backend.settle(now))
+        for backend in self._fleet.all:
+            due = backend.next_settle()
+            if due is not None and due <= now:
+                self._open(backend.id)
+                self._rerank(backend.settle(now))
         for queue in self._queues.values():
             for leader in list(queue.leaders()):
                 late = now >= leader.dispatched_at + self._config.follower_max_seconds
@@ -267,46 +281,40 @@ class Scheduler:
 
     def _release_followers(self, leader: Entry) -> None:
         if (queue := self._queues.get(leader.request.model)) is not None:
-            queue.release(leader)
+            queue.release(leader, self._view)
 
     # Decisions
 
     def _serve(self, queue: WaitQueue, now: float) -> None:
         """Dispatch from one queue until no backend wants more or nobody can go."""
-        if self.policy.ranks == "always":
-            for entry in queue.window(WINDOW):
-                if entry.held_by is None:
-                    queue.push(entry, self._key(entry))
-        wanting = self._choice.wanting(next(iter(queue)).request.model)
-        self._serve_overdue(queue, wanting, now)
+        wanting = self._choice.wanting(queue)
+        if not wanting:
+            return
+        tried: dict[Entry, None] = {}
         deferred: list[Entry] = []
-        while wanting and (first := queue.pop([None, *wanting])) is not None:
-            placed = self._choice.place(first, wanting)
-            if not self._carry_out(queue, first, placed, wanting, now):
-                deferred.append(first)
-        for entry in deferred:
-            queue.park(entry, None)
-        self._feed_hungry(queue, wanting, now)
-
-    def _serve_overdue(self, queue: WaitQueue, wanting: dict[str, Backend], now: float) -> None:
-        """Those that waited too long go first, wherever there is room."""
-        for entry in list(queue.window(WINDOW)):
-            if not wanting or not self.policy.overdue(entry.request, self._view):
-                return
-            if entry.held_by is None:
-                placed = self._choice.place(entry, wanting, anywhere=True)
+        while wanting:
+            first = queue.first([None, *wanting], self._view, tried)
+            if first is None:
+                break
+            entry, overdue = first
+            placed = self._choice.place(entry, wanting, anywhere=overdue)
+            if overdue:
+                tried[entry] = None
                 placed.reason = placed.reason and "overdue"
-                self._carry_out(queue, entry, placed, wanting, now)
+            if not self._carry_out(queue, entry, placed, wanting, now):
+                queue.take(entry)
+                tried[entry] = None
+                deferred.append(entry)
+        for entry in deferred:
+            queue.park(entry, None, self._view)
+        self._feed_hungry(queue, wanting, now)
 
     def _feed_hungry(self, queue: WaitQueue, wanting: dict[str, Backend], now: float) -> None:
         """A backend with nothing to do takes the oldest of those that wait for a busier one."""
         for backend in [b for b in wanting.values() if b.hungry]:
-            for entry in queue.window(WINDOW):
-                if entry.held_by is None and entry.avoid != backend.id:
-                    self._dispatch(entry, Placed(backend, reason="moved"), now)
-                    break
-            if not queue:
-                return
+            entry = next((e for e in queue.elders(self._view) if e.avoid != backend.id), None)
+            if entry is not None:
+                self._dispatch(entry, Placed(backend, reason="moved"), now)
 
     def _carry_out(
         self,
@@ -326,17 +334,22 @@ class Scheduler:
             if not placed.backend.wants_more():
                 wanting.pop(placed.backend.id, None)
         else:
-            queue.park(entry, placed.backend.id)
+            queue.park(entry, placed.backend.id, self._view)
             if placed.full:
+                queue.close(placed.backend.id, entry)
                 wanting.pop(placed.backend.id, None)
         return True
 
     def _dispatch(self, entry: Entry, placed: Placed, now: float) -> None:
         backend = placed.backend
         assert backend is not None
-        self._dequeue(entry)
+        assert entry.line is not None
+        entry.leads = self._choice.leads(entry, backend)
+        self.policy.dispatched(entry.request, backend, self._view)
         waited = now - entry.request.arrived_at
-        self._view.waits.add(waited)
+        self._waits.add(waited)
+        entry.line.waits.add(waited)
+        self._dequeue(entry)
         self._admission.served(now)
         entry.cached = entry.match.get(backend.id, 0)
         self._rerank(backend.launch(entry, now))

@@ -38,5 +38,7 @@ class Snapshot(Struct, kw_only=True):
     in_flight: int
     mean_wait_seconds: float
     trie_nodes: int
+    trie_blocks: int
+    """What the trie's memory is proportional to: about 250 bytes each."""
     queues: list[QueueSnapshot]
     backends: list[BackendSnapshot]

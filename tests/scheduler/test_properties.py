@@ -9,9 +9,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from paceline.policies.auto import Auto
+from paceline.policies.dfs_weight import DfsWeight
+from paceline.policies.fair import Fair
 from paceline.policies.fcfs import Fcfs
+from paceline.policies.hrrn import Hrrn
+from paceline.policies.k_lpm import KLpm
 from paceline.policies.lpm import Lpm
+from paceline.policies.priority import Priority
 from paceline.policies.random import Random
+from paceline.policies.shortest_prefill_first import ShortestPrefillFirst
 from paceline.scheduler.config import SchedulerConfig
 from paceline.scheduler.events import (
     Arrived,
@@ -37,7 +44,18 @@ PREFIXES = ["", "a", "ab", "abc", "abd", "x", "xyz", "xyzuvw", "pqrstuvw"]
 CONFIG = SchedulerConfig(
     max_waiting=12, queue_seconds=30.0, follower_min_tokens=100, follower_max_seconds=5.0
 )
-POLICIES: list[type[Policy]] = [Fcfs, Lpm, Random]
+POLICIES: list[type[Policy]] = [
+    Auto,
+    DfsWeight,
+    Fair,
+    Fcfs,
+    Hrrn,
+    KLpm,
+    Lpm,
+    Priority,
+    Random,
+    ShortestPrefillFirst,
+]
 
 
 class World:
@@ -111,10 +129,13 @@ def check(scheduler: Scheduler, waiting: dict[str, None], running: dict[str, str
         assert len(queue)
         live = {
             item[3].request.id
-            for heap in queue._lanes.values()
+            for line in queue._lines.values()
+            for lane in line.lanes.values()
+            for heap in lane.values()
             for item in heap
             if item[2] == item[3].version
         }
+        assert set(queue._closed.values()) <= set(queue)
         for entry in queue:
             if entry.held_by is None:
                 assert entry.request.id in live
@@ -172,6 +193,7 @@ more = st.fixed_dictionaries(
         "priority": st.integers(-1, 1),
         "n": st.integers(1, 3),
         "max_tokens": st.sampled_from([None, 1, 50]),
+        "tenant": st.sampled_from(["", "red", "blue"]),
     }
 )
 
@@ -238,7 +260,7 @@ def finish(world: World) -> None:
         world.feed(BackendReset(each.id))
         assert each.cache._occupied == 0
     assert world.scheduler._trie.nodes == 0
-    assert not len(world.scheduler._trie._trie)
+    assert not world.scheduler._trie.blocks
     assert not world.scheduler._queues
     assert world.scheduler.deadline() is None
     assert math.isfinite(world.scheduler._view.mean_wait)
