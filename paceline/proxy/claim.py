@@ -10,8 +10,8 @@ from paceline.scheduler.events import Dispatch, Reject
 from paceline.scheduler.types import Request, Usage
 
 if TYPE_CHECKING:
+    from paceline.proxy.directory import Directory
     from paceline.proxy.driver import Driver
-    from paceline.proxy.gateway import BackendDirectory
 
 
 class Claim(Protocol):
@@ -104,7 +104,7 @@ class Scheduled:
 class Unscheduled:
     """Any backend that serves the model: for requests that pass through."""
 
-    def __init__(self, directory: BackendDirectory, model: str, record: Record) -> None:
+    def __init__(self, directory: Directory, model: str, record: Record) -> None:
         self._directory = directory
         self._model = model
         self._record = record

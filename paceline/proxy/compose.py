@@ -14,7 +14,6 @@ from paceline.engines.emulator.app import start_emulator
 from paceline.engines.emulator.config import EmulatorConfig
 from paceline.policies.registry import load
 from paceline.proxy import log
-from paceline.proxy.activity import Activity
 from paceline.proxy.app import build_runner
 from paceline.proxy.banner import banner
 from paceline.proxy.config import BackendConfig, Config
@@ -26,7 +25,6 @@ from paceline.proxy.metrics import CONTENT_TYPE, Metrics
 from paceline.proxy.monitor import Monitor
 from paceline.proxy.ratio import TokenRatio
 from paceline.proxy.retries import RetryBudget
-from paceline.proxy.roster import Roster
 from paceline.proxy.state import state_json
 from paceline.proxy.upstream import Pool
 from paceline.scheduler.events import Action, BackendChanged, Event
@@ -75,20 +73,19 @@ class Proxy:
         policy = load(config.policy.name, config.policy.settings)
         scheduler = Scheduler(config.scheduler, policy, secrets.randbits(64))
         self.stopping = False
-        self._activity = Activity()
         self._directory = Directory(config.backends)
         self._all_up = asyncio.Event()
         self._driver = Driver(scheduler, loop, self._observe)
         self._metrics = Metrics(self.snapshot)
         self._log_request = log.request_logger(config.log)
-        self.monitor = Monitor(self._directory, self._driver, self._activity, config.upstream)
-        self._roster = Roster(self._directory)
+        pool = Pool(config.upstream, loop)
+        self.monitor = Monitor(self._directory, self._driver, pool, config.upstream)
         started_at = loop.time()
         self.gateway = Gateway(
             config=config,
             driver=self._driver,
-            pool=Pool(config.upstream, loop),
-            directory=self._roster,
+            pool=pool,
+            directory=self._directory,
             on_record=self._on_record,
             ratio=TokenRatio(),
             retries=RetryBudget(started_at),
@@ -108,7 +105,6 @@ class Proxy:
             await asyncio.wait_for(self._all_up.wait(), SETTLE_SECONDS)
 
     def _observe(self, event: Event, actions: list[Action], now: float) -> None:
-        self._activity.observe(event, actions, now)
         if isinstance(event, BackendChanged) and all(entry.up for entry in self._directory):
             self._all_up.set()
 
@@ -117,7 +113,7 @@ class Proxy:
         self._log_request(record)
 
     def _ready(self) -> bool:
-        return not self.stopping and bool(self._roster.up())
+        return not self.stopping and bool(self._directory.up())
 
 
 async def _with_backends(config: Config, stack: AsyncExitStack) -> Config:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from aiohttp import web
 
-from paceline.proxy.gateway import Backend
+from paceline.proxy.address import Address
 from paceline.proxy.replies import ReplyHead
 
 Header = tuple[bytes, bytes]
@@ -45,7 +45,7 @@ REPLY_REPLACED = HOP_BY_HOP | {
 
 
 def request_head(
-    request: web.BaseRequest, backend: Backend, request_id: str, length: int | None
+    request: web.BaseRequest, backend: Address, request_id: str, length: int | None
 ) -> bytes:
     """The head that asks `backend` what the client asked us; `length` is the body's, if any."""
     headers = request.raw_headers
@@ -54,7 +54,7 @@ def request_head(
     target = (backend.base + request.raw_path).encode("utf-8", "surrogateescape")
     lines = [
         b"%b %b HTTP/1.1" % (request.method.encode(), target),
-        b"Host: " + backend.authority,
+        b"Host: " + backend.authority.encode(),
         *_kept(headers, REQUEST_REPLACED),
         b"X-Forwarded-For: " + ", ".join((*chain, peer)).encode("utf-8", "surrogateescape"),
         b"X-Request-Id: " + request_id.encode(),
@@ -65,12 +65,12 @@ def request_head(
     return b"\r\n".join(lines)
 
 
-def get_head(request: web.BaseRequest, backend: Backend, path: str) -> bytes:
+def get_head(request: web.BaseRequest, backend: Address, path: str) -> bytes:
     """The head of a GET of our own, with the credentials of the client it is made for."""
     credentials = [h for h in request.raw_headers if h[0].lower() in CREDENTIALS]
     lines = [
         b"GET %b HTTP/1.1" % (backend.base + path).encode(),
-        b"Host: " + backend.authority,
+        b"Host: " + backend.authority.encode(),
         *(b"%b: %b" % header for header in credentials),
         b"\r\n",
     ]

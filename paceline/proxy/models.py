@@ -9,9 +9,10 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
+from paceline.proxy.address import Address
 from paceline.proxy.errors import ApiError
 from paceline.proxy.fetch import Fetched, FetchFailed, fetch
-from paceline.proxy.gateway import Backend, Gateway
+from paceline.proxy.gateway import Gateway
 from paceline.proxy.heads import get_head
 
 PATH = "/v1/models"
@@ -51,7 +52,7 @@ def merge(bodies: Iterable[bytes]) -> ModelList:
     return ModelList(data=list(models.values()))
 
 
-async def _ask(gateway: Gateway, request: web.Request, backend: Backend) -> Fetched | None:
+async def _ask(gateway: Gateway, request: web.Request, backend: Address) -> Fetched | None:
     head = get_head(request, backend, PATH)
     try:
         async with asyncio.timeout(gateway.config.upstream.probe_timeout_seconds):

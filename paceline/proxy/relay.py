@@ -165,10 +165,9 @@ class Relay:
             self._signal()
 
     def _note(self, pieces: list[bytes]) -> None:
-        """Remember the payload's end, and that the engine is alive."""
+        """Remember the payload's end, and that it has begun."""
         payload = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         self.tail = payload[-TAIL:] if len(payload) >= TAIL else (self.tail + payload)[-TAIL:]
-        self._quiet_since = self._loop.time()
         if not self._begun:
             self._begun = True
             self._patience = self._config.idle_seconds
@@ -191,14 +190,19 @@ class Relay:
     def _arm(self) -> None:
         """Watch for silence, if there is a limit on it at this stage."""
         if self._patience is not None:
-            self._timer = self._loop.call_at(self._quiet_since + self._patience, self._check)
+            self._timer = self._loop.call_at(self._quiet() + self._patience, self._check)
+
+    def _quiet(self) -> float:
+        """Since when the engine has been silent; a head alone is no sign of an answer."""
+        heard_at = self._connection.heard_at if self._begun else 0.0
+        return max(heard_at, self._quiet_since)
 
     def _check(self) -> None:
         """The limit may have passed: one timer looks at the last read, instead of one a read."""
         self._timer = None
         if self.outcome is not None or self._paused or self._patience is None:
             return
-        if self._loop.time() >= self._quiet_since + self._patience:
+        if self._loop.time() >= self._quiet() + self._patience:
             self._break(504, f"The engine was silent for {self._patience:g} s.")
         else:
             self._arm()
