@@ -11,6 +11,7 @@ import itertools
 import sys
 from collections import deque
 from collections.abc import Iterator
+from functools import partial
 from typing import cast
 
 import httptools
@@ -70,7 +71,7 @@ class Server(BaseProtocol):
             if body.is_eof():
                 self._forward(message, body)
             else:
-                body.on_eof(lambda message=message, body=body: self._forward(message, body))
+                body.on_eof(partial(self._forward, message, body))
 
     def _forward(self, message: RawRequestMessage, reader: StreamReader) -> None:
         body = reader.read_nowait()

@@ -14,7 +14,7 @@ from paceline.engines.emulator.app import start_emulator
 from paceline.engines.emulator.config import EmulatorConfig
 from paceline.policies.registry import load
 from paceline.proxy import log
-from paceline.proxy.app import build_runner
+from paceline.proxy.app import build_server
 from paceline.proxy.banner import banner
 from paceline.proxy.config import BackendConfig, Config
 from paceline.proxy.directory import Directory
@@ -55,9 +55,9 @@ async def serve(config: Config) -> None:
         proxy = Proxy(config)
         proxy.monitor.start()
         stack.push_async_callback(proxy.monitor.close)
-        runner = build_runner(proxy.gateway)
-        server = config.server
-        base = await stack.enter_async_context(listening(runner, server.host, server.port))
+        server = build_server(proxy.gateway)
+        at = config.server
+        base = await stack.enter_async_context(listening(server, at.host, at.port))
         await proxy.settled()
         _announce(config, base, proxy.snapshot())
         number = await stopped

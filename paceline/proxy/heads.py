@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from aiohttp import web
-
 from paceline.proxy.address import Address
 from paceline.proxy.replies import ReplyHead
+from paceline.proxy.request import Request
 
 Header = tuple[bytes, bytes]
 
@@ -44,12 +43,10 @@ REPLY_REPLACED = HOP_BY_HOP | {
 """Engine headers that are not passed on as they are."""
 
 
-def request_head(
-    request: web.BaseRequest, backend: Address, request_id: str, length: int | None
-) -> bytes:
+def request_head(request: Request, backend: Address, request_id: str, length: int | None) -> bytes:
     """The head that asks `backend` what the client asked us; `length` is the body's, if any."""
     headers = request.raw_headers
-    peer = request.remote or "unknown"
+    peer = request.remote
     chain = request.headers.getall("X-Forwarded-For", ())
     target = (backend.base + request.raw_path).encode("utf-8", "surrogateescape")
     lines = [
@@ -65,7 +62,7 @@ def request_head(
     return b"\r\n".join(lines)
 
 
-def get_head(request: web.BaseRequest, backend: Address, path: str) -> bytes:
+def get_head(request: Request, backend: Address, path: str) -> bytes:
     """The head of a GET of our own, with the credentials of the client it is made for."""
     credentials = [h for h in request.raw_headers if h[0].lower() in CREDENTIALS]
     lines = [

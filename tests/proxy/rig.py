@@ -8,9 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import TYPE_CHECKING, cast
 
-from aiohttp import web
-
-from paceline.proxy.app import build_runner
+from paceline.proxy.app import build_server
 from paceline.proxy.config import BackendConfig, Config
 from paceline.proxy.directory import Directory
 from paceline.proxy.gateway import Gateway
@@ -208,15 +206,14 @@ async def proxied(*scripts: Script | int, config: Config | None = None) -> Async
             metrics=lambda: (b"metric 1\n", "text/plain; version=0.0.4"),
             state=lambda: b'{"waiting":0}',
         )
-        runner = build_runner(gateway)
-        await runner.setup()
-        port = free_port()
-        await web.TCPSite(runner, "127.0.0.1", port).start()
-        proxy = Proxy(port, gateway, driver)
+        server = build_server(gateway)
+        listener = await loop.create_server(server.connection, "127.0.0.1", 0)
+        proxy = Proxy(listener.sockets[0].getsockname()[1], gateway, driver)
         proxy.engines = [one for one in engines if isinstance(one, Scripted)]
         try:
             yield proxy
         finally:
             await proxy.forget_callers()
             pool.close()
-            await runner.cleanup()
+            listener.close()
+            await server.drain()
