@@ -66,8 +66,9 @@ class Scheduled:
         self._take(await self._driver.retry(self._request.id))
 
     def first_byte(self) -> None:
-        """The prompt is computed."""
-        self._driver.first_byte(self._request.id)
+        """The prompt is computed; of answers in one piece the end says so, at the same time."""
+        if self._request.streaming:
+            self._driver.first_byte(self._request.id)
 
     def finished(self, usage: Usage) -> None:
         """The answer is complete."""

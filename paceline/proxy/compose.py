@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import secrets
 from contextlib import AsyncExitStack, suppress
 from typing import TYPE_CHECKING
@@ -40,6 +41,9 @@ SETTLE_SECONDS = 2.0
 """Longest wait for the engines' first answers before saying what was found: a local one answers in
 milliseconds, one that is loading its weights in minutes."""
 
+COLLECT_AFTER = 50_000
+"""New objects before the collector looks for cycles: a few MB."""
+
 
 def run(config: Config) -> None:
     """Serve until SIGTERM or SIGINT; raises CannotListen."""
@@ -59,6 +63,7 @@ async def serve(config: Config) -> None:
         at = config.server
         base = await stack.enter_async_context(listening(server, at.host, at.port))
         await proxy.settled()
+        spare_the_collector()
         _announce(config, base, proxy.snapshot())
         number = await stopped
         proxy.stopping = True
@@ -114,6 +119,17 @@ class Proxy:
 
     def _ready(self) -> bool:
         return not self.stopping and bool(self._directory.up())
+
+
+def spare_the_collector() -> None:
+    """Let Python's cycle collector leave alone what stays, and look at the rest less often.
+
+    A request leaves no cycles behind, but each look goes through all that is young: at the usual
+    700 objects that is every few requests, 5% of a core.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(COLLECT_AFTER)
 
 
 async def _with_backends(config: Config, stack: AsyncExitStack) -> Config:
