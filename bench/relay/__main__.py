@@ -90,7 +90,11 @@ def _round(target: Target | None, engines: list[int], scenarios: list[Scenario])
     with TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         command = target.command(port, engines, Path(folder))
         with running(command, PROXY_CORE) as pid:
-            wait_until_ready(urls([port])[0])
+            try:
+                wait_until_ready(urls([port])[0])
+            except TimeoutError as error:
+                print(f"{target.name} is left out: {error}", file=sys.stderr)
+                return []
             return [measure(target.name, scenario, port, pid) for scenario in mine]
 
 

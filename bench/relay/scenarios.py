@@ -17,7 +17,7 @@ class Scenario(Struct, frozen=True, kw_only=True):
     ramp: int = 0
     """The clients begin one after the other within this time."""
     warm: int = 700
-    window: int = 2500
+    window: int = 2000
 
     @property
     def unit(self) -> str:
@@ -33,5 +33,5 @@ SCENARIOS = (
     Scenario(name="huge4", connections=4, body=400_000),
     Scenario(name="burst32", connections=32, marker="#paced:0:64#"),
     Scenario(name="paced256", connections=256, marker="#paced:20:64#", ramp=1280, window=4000),
-    Scenario(name="paced4000", connections=4000, marker="#paced:1000:30#", ramp=8000, window=5000),
+    Scenario(name="paced4000", connections=4000, marker="#paced:1000:30#", ramp=5000, window=4000),
 )

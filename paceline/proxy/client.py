@@ -11,6 +11,8 @@ from paceline.proxy.request import Request
 class Client:
     """Where one reply goes."""
 
+    __slots__ = ("_http11", "_inbound", "_reframe", "_request", "_transport", "started")
+
     def __init__(self, request: Request) -> None:
         if request.inbound.transport is None:
             raise ConnectionResetError("the client is gone")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 
 from paceline.proxy.address import Address
 from paceline.proxy.replies import ReplyHead
@@ -51,7 +52,7 @@ def request_head(request: Request, backend: Address, request_id: str, length: in
     target = (backend.base + request.raw_path).encode("utf-8", "surrogateescape")
     lines = [
         b"%b %b HTTP/1.1" % (request.method.encode(), target),
-        b"Host: " + backend.authority.encode(),
+        _host_line(backend.host, backend.port),
         *_kept(headers, REQUEST_REPLACED),
         b"X-Forwarded-For: " + ", ".join((*chain, peer)).encode("utf-8", "surrogateescape"),
         b"X-Request-Id: " + request_id.encode(),
@@ -67,7 +68,7 @@ def get_head(request: Request, backend: Address, path: str) -> bytes:
     credentials = [h for h in request.raw_headers if h[0].lower() in CREDENTIALS]
     lines = [
         b"GET %b HTTP/1.1" % (backend.base + path).encode(),
-        b"Host: " + backend.authority.encode(),
+        _host_line(backend.host, backend.port),
         *(b"%b: %b" % header for header in credentials),
         b"\r\n",
     ]
@@ -85,6 +86,11 @@ def reply_head(head: ReplyHead, ours: bytes, *, chunked: bool, close: bool) -> b
     if close:
         lines.append(b"Connection: close")
     return b"\r\n".join(lines) + b"\r\n" + ours + b"\r\n"
+
+
+@lru_cache(maxsize=10_000)
+def _host_line(host: str, port: int) -> bytes:
+    return f"Host: [{host}]:{port}".encode() if ":" in host else f"Host: {host}:{port}".encode()
 
 
 def _kept(headers: Iterable[Header], replaced: frozenset[bytes]) -> list[bytes]:
