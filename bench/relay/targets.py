@@ -11,6 +11,8 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from bench.processes import free_port
+
 PEERS = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "paceline" / "peers"
 """Where a virtual environment of each peer is kept."""
 
@@ -61,7 +63,7 @@ def _router(peer: str, *words: str) -> Command:
     """The three routers take the same options."""
 
     def command(port: int, engines: Sequence[int], folder: Path) -> list[str]:
-        listen = ["--host", "127.0.0.1", "--port", str(port), "--prometheus-port", str(port + 1)]
+        listen = ["--host", "127.0.0.1", "--port", str(port), "--prometheus-port", str(free_port())]
         program = [str(PEERS / peer / "bin" / words[0]), *words[1:]]
         return [*program, *listen, "--policy", "cache_aware", "--worker-urls", *urls(engines)]
 

@@ -20,14 +20,14 @@ class Limits(Struct, frozen=True):
 
 def check(request: Request, limits: Limits) -> None:
     """Look at a head before the body is read; raises ApiError."""
-    headers = request.headers
+    noted = request.noted
     if not request.raw_path.startswith("/"):
         raise ApiError(400, "The request target must be a path.", reason="bad_request")
-    if headers.get("Upgrade", "").lower() == "websocket":
+    if noted.get(b"upgrade", b"").lower() == b"websocket":
         raise ApiError(501, "WebSockets are not supported.", reason="not_implemented")
-    if not request.http11 and "Transfer-Encoding" in headers:
+    if not request.http11 and b"transfer-encoding" in noted:
         raise ApiError(400, "HTTP/1.0 has no Transfer-Encoding.", reason="bad_request")
-    announced = headers.get("Content-Length")
+    announced = noted.get(b"content-length")
     if announced is not None and int(announced) > limits.body:
         raise too_large(limits)
 

@@ -7,33 +7,9 @@ from functools import lru_cache
 
 from paceline.proxy.address import Address
 from paceline.proxy.replies import ReplyHead
-from paceline.proxy.request import Request
+from paceline.proxy.request import HOP_BY_HOP, Request, unlisted
 
 Header = tuple[bytes, bytes]
-
-HOP_BY_HOP = frozenset(
-    (
-        b"connection",
-        b"keep-alive",
-        b"proxy-authenticate",
-        b"proxy-authorization",
-        b"proxy-connection",
-        b"te",
-        b"trailer",
-        b"transfer-encoding",
-        b"upgrade",
-    )
-)
-"""Headers that concern one connection only (RFC 9110 section 7.6.1)."""
-
-REQUEST_REPLACED = HOP_BY_HOP | {
-    b"content-length",
-    b"expect",
-    b"host",
-    b"x-forwarded-for",
-    b"x-request-id",
-}
-"""Client headers that are not passed on as they are: the connection's own, and what we write."""
 
 REPLY_REPLACED = HOP_BY_HOP | {
     b"x-paceline-backend",
@@ -46,15 +22,14 @@ REPLY_REPLACED = HOP_BY_HOP | {
 
 def request_head(request: Request, backend: Address, request_id: str, length: int | None) -> bytes:
     """The head that asks `backend` what the client asked us; `length` is the body's, if any."""
-    headers = request.raw_headers
-    peer = request.remote
-    chain = request.headers.getall("X-Forwarded-For", ())
+    passed = request.noted.get(b"x-forwarded-for")
+    peer = request.remote.encode()
     target = (backend.base + request.raw_path).encode("utf-8", "surrogateescape")
     lines = [
         b"%b %b HTTP/1.1" % (request.method.encode(), target),
         _host_line(backend.host, backend.port),
-        *_kept(headers, REQUEST_REPLACED),
-        b"X-Forwarded-For: " + ", ".join((*chain, peer)).encode("utf-8", "surrogateescape"),
+        *request.kept,
+        b"X-Forwarded-For: " + (peer if passed is None else passed + b", " + peer),
         b"X-Request-Id: " + request_id.encode(),
     ]
     if length is not None:
@@ -103,6 +78,4 @@ def _kept(headers: Iterable[Header], replaced: frozenset[bytes]) -> list[bytes]:
             lines.append(name + b": " + value)
         elif key == b"connection":
             listed.update(token.strip() for token in value.lower().split(b","))
-    if listed - {b"keep-alive", b"close", b""}:
-        return [line for line in lines if line.partition(b":")[0].lower() not in listed]
-    return lines
+    return unlisted(lines, listed)

@@ -171,7 +171,7 @@ class Inbound(BaseProtocol):
         except ApiError as error:
             self._refuse(error, request)
             return
-        if "Expect" in request.headers and request.http11:
+        if b"expect" in request.noted and request.http11:
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         if reader.is_eof():
             self._begin(request, reader)

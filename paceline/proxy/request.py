@@ -11,6 +11,44 @@ if TYPE_CHECKING:
     from paceline.proxy.inbound import Inbound
 
 
+HOP_BY_HOP = frozenset(
+    (
+        b"connection",
+        b"keep-alive",
+        b"proxy-authenticate",
+        b"proxy-authorization",
+        b"proxy-connection",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+    )
+)
+"""Headers that concern one connection only (RFC 9110 section 7.6.1)."""
+
+REPLACED = HOP_BY_HOP | {
+    b"content-length",
+    b"expect",
+    b"host",
+    b"x-forwarded-for",
+    b"x-request-id",
+}
+"""Client headers that are not passed on as they are: the connection's own, and what we write."""
+
+LISTS = frozenset((b"connection", b"x-forwarded-for"))
+"""Headers whose values add up when they come more than once."""
+
+NOTED = frozenset((b"x-paceline-priority", b"x-paceline-tenant"))
+"""What is read here and passed on as well."""
+
+
+def unlisted(lines: list[bytes], listed: set[bytes]) -> list[bytes]:
+    """The header lines without those whose names, in lower case, a Connection header listed."""
+    if listed - {b"keep-alive", b"close", b""}:
+        return [line for line in lines if line.partition(b":")[0].lower() not in listed]
+    return lines
+
+
 class Request:
     """A request from a client's connection."""
 
@@ -20,7 +58,9 @@ class Request:
         "http11",
         "inbound",
         "keep_alive",
+        "kept",
         "method",
+        "noted",
         "path",
         "raw_headers",
         "raw_path",
@@ -45,8 +85,31 @@ class Request:
         self.remote = remote
         """The client's IP address."""
         self.body = b""
+        self.kept: list[bytes] = []
+        """The header lines that are passed on as they came."""
+        self.noted: dict[bytes, bytes] = {}
+        """The values of the headers in `REPLACED` and `NOTED`, by name in lower case."""
+        self._sort(message.raw_headers)
+
+    def _sort(self, headers: RawHeaders) -> None:
+        """Look at every header once: most are only passed on."""
+        kept, noted = self.kept, self.noted
+        for name, value in headers:
+            key = name.lower()
+            if key not in REPLACED:
+                kept.append(name + b": " + value)
+                if key not in NOTED:
+                    continue
+            if key not in noted:
+                noted[key] = value
+            elif key in LISTS:
+                noted[key] += b", " + value
+        if b"connection" in noted:
+            tokens = noted[b"connection"].lower().split(b",")
+            self.kept = unlisted(kept, {token.strip() for token in tokens})
 
 
+RawHeaders = tuple[tuple[bytes, bytes], ...]
 REASONS = {status.value: status.phrase for status in HTTPStatus}
 
 

@@ -72,8 +72,10 @@ def unread(gateway: Gateway) -> Unread:
 
 def name_of(request: Request, record: Record) -> str:
     """The id that client and engine see: the client's own, if it sent one."""
-    given = request.headers.get("x-request-id", "")
-    return given if given and len(given) <= LONGEST_NAME and given.isascii() else record.id
+    given = request.noted.get(b"x-request-id")
+    if not given or len(given) > LONGEST_NAME or not given.isascii():
+        return record.id
+    return given.decode()
 
 
 async def schedule(gateway: Gateway, request: Request, record: Record) -> Reply | None:
@@ -124,7 +126,7 @@ async def refuse(gateway: Gateway, request: Request, record: Record) -> Reply | 
 
 
 def _priority(request: Request) -> int:
-    given = request.headers.get("x-paceline-priority")
+    given = request.noted.get(b"x-paceline-priority")
     if given is None:
         return 0
     try:
@@ -135,4 +137,4 @@ def _priority(request: Request) -> int:
 
 
 def _tenant(request: Request) -> str:
-    return request.headers.get("x-paceline-tenant", "")[:LONGEST_NAME]
+    return request.noted.get(b"x-paceline-tenant", b"").decode("utf-8", "replace")[:LONGEST_NAME]

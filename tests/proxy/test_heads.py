@@ -32,3 +32,11 @@ def test_reply_keeps_order_case_and_duplicates() -> None:
     assert reply_head(head, b"x: y\r\n", chunked=False, close=True) == (
         b"HTTP/1.1 200 Fine\r\nB: 1\r\na: 2\r\nB: 3\r\nConnection: close\r\nx: y\r\n\r\n"
     )
+
+
+async def test_addresses_on_the_way_add_up() -> None:
+    """However a client spreads them over headers, its own address comes last."""
+    asked = await request("GET", "/x", X_Forwarded_For="1.1.1.1\r\nx-forwarded-for: 2.2.2.2")
+    backend = Address(id="e", host="h", port=1)
+    lines = request_head(asked, backend, "r", None).split(b"\r\n")
+    assert b"X-Forwarded-For: 1.1.1.1, 2.2.2.2, 127.0.0.1" in lines
