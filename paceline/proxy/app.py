@@ -2,77 +2,66 @@
 
 from __future__ import annotations
 
-import logging
+from collections.abc import Callable
 
-from aiohttp import web
-from aiohttp.http_exceptions import HttpProcessingError
+import msgspec
 
 from paceline.engines import api
 from paceline.proxy import models, serve
+from paceline.proxy.checks import Limits
 from paceline.proxy.gateway import Gateway
-
-CLIENT_KEEPALIVE = 30.0
-"""Seconds that a client's connection may be idle; a head that dribbles in is cut after them too."""
-
-
-def build_app(gateway: Gateway) -> web.Application:
-    """The application, on the running loop; serve it with `build_runner`."""
-    app = web.Application()
-    route = app.router.add_route
-    for path in api.PATHS:
-        route("POST", path, serve.handler(gateway, serve.schedule))
-    route("GET", models.PATH, serve.handler(gateway, serve.list_models))
-    _add_own(app.router, gateway)
-    route("*", "/paceline/{tail:.*}", serve.handler(gateway, serve.refuse))
-    route("*", "/{tail:.*}", serve.handler(gateway, serve.pass_through))
-    return app
+from paceline.proxy.inbound import Handler
+from paceline.proxy.request import Reply, Request
+from paceline.proxy.server import Server
 
 
-def build_runner(gateway: Gateway) -> web.AppRunner:
-    """The application with the server options that it relies on.
-
-    Handlers are cancelled when their client goes away, and bodies are left as they come.
-    """
+def build_server(gateway: Gateway) -> Server:
+    """What serves the gateway's clients, on the running loop."""
     config = gateway.config.server
-    logger = logging.getLogger("paceline.http")
-    logger.addFilter(_not_the_clients_fault)
-    return web.AppRunner(
-        build_app(gateway),
-        logger=logger,
-        handler_cancellation=True,
-        access_log=None,
-        auto_decompress=False,
-        keepalive_timeout=CLIENT_KEEPALIVE,
-        max_line_size=config.max_header_kb * 1024,
-        max_field_size=config.max_header_kb * 1024,
-        shutdown_timeout=config.drain_seconds,
-    )
+    limits = Limits(config.max_header_kb * 1024, int(config.max_body_mb * 2**20))
+    return Server(route(gateway), serve.unread(gateway), limits, config.drain_seconds)
 
 
-def _not_the_clients_fault(record: logging.LogRecord) -> bool:
-    """Whether to log: not for malformed requests, of which a client could send a diskful."""
-    return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
+def route(gateway: Gateway) -> Handler:
+    """The handler of all requests."""
+    scheduled = serve.handler(gateway, serve.schedule)
+    listed = serve.handler(gateway, serve.list_models)
+    refused = serve.handler(gateway, serve.refuse)
+    passed = serve.handler(gateway, serve.pass_through)
+    own = _own(gateway)
+
+    async def handle(request: Request) -> Reply | None:
+        method, path = request.method, request.path
+        if method == "POST" and path in api.PATHS:
+            return await scheduled(request)
+        if method in ("GET", "HEAD") and path in own:
+            return own[path]()
+        if method == "GET" and path == models.PATH:
+            return await listed(request)
+        if path.startswith("/paceline/"):
+            return await refused(request)
+        return await passed(request)
+
+    return handle
 
 
-def _add_own(router: web.UrlDispatcher, gateway: Gateway) -> None:
+def _own(gateway: Gateway) -> dict[str, Callable[[], Reply]]:
     """The paths that are answered here."""
 
-    async def health(request: web.Request) -> web.Response:
-        return web.json_response({"status": "ok"})
+    def health() -> Reply:
+        return _status(200, "ok")
 
-    async def ready(request: web.Request) -> web.Response:
-        if gateway.ready():
-            return web.json_response({"status": "ready"})
-        return web.json_response({"status": "not ready"}, status=503)
+    def ready() -> Reply:
+        return _status(200, "ready") if gateway.ready() else _status(503, "not ready")
 
-    async def metrics(request: web.Request) -> web.Response:
-        text, content_type = gateway.metrics()
-        return web.Response(body=text, headers={"Content-Type": content_type})
+    def metrics() -> Reply:
+        return Reply(200, *gateway.metrics())
 
-    async def state(request: web.Request) -> web.Response:
-        return web.Response(body=gateway.state(), content_type="application/json")
+    def state() -> Reply:
+        return Reply(200, gateway.state())
 
-    router.add_get("/health", health)
-    router.add_get("/ready", ready)
-    router.add_get("/metrics", metrics)
-    router.add_get("/paceline/state", state)
+    return {"/health": health, "/ready": ready, "/metrics": metrics, "/paceline/state": state}
+
+
+def _status(status: int, word: str) -> Reply:
+    return Reply(status, msgspec.json.encode({"status": word}))

@@ -10,8 +10,8 @@ from paceline.scheduler.events import Dispatch, Reject
 from paceline.scheduler.types import Request, Usage
 
 if TYPE_CHECKING:
+    from paceline.proxy.directory import Directory
     from paceline.proxy.driver import Driver
-    from paceline.proxy.gateway import BackendDirectory
 
 
 class Claim(Protocol):
@@ -66,8 +66,9 @@ class Scheduled:
         self._take(await self._driver.retry(self._request.id))
 
     def first_byte(self) -> None:
-        """The prompt is computed."""
-        self._driver.first_byte(self._request.id)
+        """The prompt is computed; of answers in one piece the end says so, at the same time."""
+        if self._request.streaming:
+            self._driver.first_byte(self._request.id)
 
     def finished(self, usage: Usage) -> None:
         """The answer is complete."""
@@ -104,7 +105,7 @@ class Scheduled:
 class Unscheduled:
     """Any backend that serves the model: for requests that pass through."""
 
-    def __init__(self, directory: BackendDirectory, model: str, record: Record) -> None:
+    def __init__(self, directory: Directory, model: str, record: Record) -> None:
         self._directory = directory
         self._model = model
         self._record = record

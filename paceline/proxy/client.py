@@ -2,53 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from aiohttp import web
-
 from paceline.proxy.framing import LAST_CHUNK, Chunked, Framing, UntilClose, chunk
 from paceline.proxy.heads import reply_head
 from paceline.proxy.replies import ReplyHead
-
-if TYPE_CHECKING:
-    from aiohttp.abc import AbstractStreamWriter
-
-
-class Sent(web.StreamResponse):
-    """Tells aiohttp that the reply has been written already, and whether to keep the connection."""
-
-    def __init__(self, keep: bool) -> None:
-        super().__init__()
-        self._keep = keep
-
-    @property
-    def keep_alive(self) -> bool:
-        """Whether another request may come on this connection."""
-        return self._keep
-
-    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
-        """Nothing is left to do."""
-        return None
-
-    async def write_eof(self, data: bytes = b"") -> None:
-        """Nothing is left to do."""
-
-
-KEEP = Sent(True)
-CLOSE = Sent(False)
+from paceline.proxy.request import Request
 
 
 class Client:
     """Where one reply goes."""
 
-    def __init__(self, request: web.BaseRequest) -> None:
-        if request.transport is None:
+    __slots__ = ("_http11", "_inbound", "_reframe", "_request", "_transport", "started")
+
+    def __init__(self, request: Request) -> None:
+        if request.inbound.transport is None:
             raise ConnectionResetError("the client is gone")
-        self._transport = request.transport
-        self._protocol = request.protocol
-        self._writer = request.writer
-        self._http11 = request.version >= (1, 1)
-        self._close = not (self._http11 and request.keep_alive)
+        self._request = request
+        self._inbound = request.inbound
+        self._transport = request.inbound.transport
+        self._http11 = request.http11
+        if not self._http11:
+            request.keep_alive = False  # it could be asked for, but hardly anybody does
         self._reframe = False
         self.started = False
         """Whether any byte of the reply was written."""
@@ -61,7 +34,9 @@ class Client:
         """
         endless = isinstance(framing, Chunked | UntilClose)
         self._reframe = isinstance(framing, UntilClose if self._http11 else Chunked)
-        return reply_head(head, ours, chunked=endless and self._http11, close=self._close)
+        return reply_head(
+            head, ours, chunked=endless and self._http11, close=not self._request.keep_alive
+        )
 
     def encode(self, data: bytes, pieces: list[bytes]) -> bytes:
         """What to send for `data` of the engine's, in which `pieces` are payload."""
@@ -83,11 +58,11 @@ class Client:
     @property
     def slow(self) -> bool:
         """Whether more than 64 KiB wait for the client (asyncio's high-water mark)."""
-        return self._protocol.writing_paused
+        return self._inbound.writing_paused
 
     async def drain(self) -> None:
         """Wait until the client has read most of what waits."""
-        await self._writer.drain()
+        await self._inbound.drain()
 
     def cut(self, last: bytes) -> None:
         """End a reply that cannot be completed so that it does not look complete.
@@ -96,14 +71,9 @@ class Client:
         """
         if last:
             self.write(chunk(last) if self._http11 else last)
-        self._close = True
+        self._request.keep_alive = False
         self._transport.close()
 
     def abort(self) -> None:
         """Drop the client with whatever waits for it."""
         self._transport.abort()
-
-    @property
-    def response(self) -> Sent:
-        """What the handler returns once the reply is written."""
-        return CLOSE if self._close else KEEP

@@ -6,7 +6,8 @@ import math
 from typing import Any
 
 import msgspec
-from aiohttp import web
+
+from paceline.proxy.request import Reply
 
 TYPES = {
     400: "invalid_request_error",
@@ -97,17 +98,12 @@ def body(error: ApiError, path: str) -> dict[str, Any]:
     }
 
 
-def response(error: ApiError, path: str, headers: dict[str, str]) -> web.Response:
+def response(error: ApiError, path: str, headers: dict[str, str]) -> Reply:
     """The whole HTTP answer; `headers` are added to it."""
     headers["x-paceline-reason"] = error.reason
     if error.retry_after is not None:
         headers["Retry-After"] = str(math.ceil(error.retry_after))
-    return web.Response(
-        status=error.status,
-        body=msgspec.json.encode(body(error, path)),
-        content_type="application/json",
-        headers=headers,
-    )
+    return Reply(error.status, msgspec.json.encode(body(error, path)), headers=headers)
 
 
 def sse_event(error: ApiError) -> bytes:

@@ -6,8 +6,8 @@ import asyncio
 
 from msgspec import Struct
 
+from paceline.proxy.address import Address
 from paceline.proxy.framing import BadFraming, Framing, Length, UntilClose
-from paceline.proxy.gateway import Backend
 from paceline.proxy.replies import BadReply, ReplyHead, framing_of, split_head
 from paceline.proxy.upstream import ConnectFailed, Connection, Pool
 
@@ -26,7 +26,7 @@ class Fetched(Struct, frozen=True):
     body: bytes
 
 
-async def fetch(pool: Pool, backend: Backend, head: bytes) -> Fetched:
+async def fetch(pool: Pool, backend: Address, head: bytes) -> Fetched:
     """Send the GET in `head` and read its reply; raises FetchFailed.
 
     Always on a new connection: it is rare, and so needs no care about kept ones being closed.

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import asyncio
 
-from aiohttp import web
-
 from paceline.proxy.claim import Claim
-from paceline.proxy.client import Client, Sent
+from paceline.proxy.client import Client
 from paceline.proxy.errors import ApiError
 from paceline.proxy.gateway import Gateway
 from paceline.proxy.heads import request_head
 from paceline.proxy.record import Record
 from paceline.proxy.relay import Outcome, Relay
+from paceline.proxy.request import Request
 from paceline.proxy.upstream import ConnectFailed, Connection
 from paceline.proxy.usage import read_usage
 
@@ -30,19 +29,17 @@ class Forward:
     the engine cannot be reached or says that it is unavailable.
     """
 
-    def __init__(
-        self, gateway: Gateway, request: web.Request, body: bytes, record: Record, request_id: str
-    ) -> None:
+    def __init__(self, gateway: Gateway, request: Request, record: Record, request_id: str) -> None:
         self._gateway = gateway
         self._request = request
-        self._body = body
+        self._body = request.body
         self._record = record
         self._request_id = request_id
         self._client = Client(request)
         self._relay: Relay | None = None
         self._moved = False
 
-    async def run(self, claim: Claim) -> Sent:
+    async def run(self, claim: Claim) -> None:
         """Forward by `claim`, and end it; raises ApiError if the client got nothing of a reply."""
         self._gateway.retries.earn()
         try:
@@ -60,7 +57,6 @@ class Forward:
             if self._client.started:
                 self._client.cut(b"")  # whatever went wrong, nothing may follow these bytes
             raise
-        return self._client.response
 
     async def _attempt(self, claim: Claim) -> bool:
         """Whether the claimed backend's reply was passed on; if not, another is to be tried."""

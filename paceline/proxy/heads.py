@@ -3,37 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 
-from aiohttp import web
-
-from paceline.proxy.gateway import Backend
+from paceline.proxy.address import Address
 from paceline.proxy.replies import ReplyHead
+from paceline.proxy.request import HOP_BY_HOP, Request, unlisted
 
 Header = tuple[bytes, bytes]
-
-HOP_BY_HOP = frozenset(
-    (
-        b"connection",
-        b"keep-alive",
-        b"proxy-authenticate",
-        b"proxy-authorization",
-        b"proxy-connection",
-        b"te",
-        b"trailer",
-        b"transfer-encoding",
-        b"upgrade",
-    )
-)
-"""Headers that concern one connection only (RFC 9110 section 7.6.1)."""
-
-REQUEST_REPLACED = HOP_BY_HOP | {
-    b"content-length",
-    b"expect",
-    b"host",
-    b"x-forwarded-for",
-    b"x-request-id",
-}
-"""Client headers that are not passed on as they are: the connection's own, and what we write."""
 
 REPLY_REPLACED = HOP_BY_HOP | {
     b"x-paceline-backend",
@@ -44,19 +20,16 @@ REPLY_REPLACED = HOP_BY_HOP | {
 """Engine headers that are not passed on as they are."""
 
 
-def request_head(
-    request: web.BaseRequest, backend: Backend, request_id: str, length: int | None
-) -> bytes:
+def request_head(request: Request, backend: Address, request_id: str, length: int | None) -> bytes:
     """The head that asks `backend` what the client asked us; `length` is the body's, if any."""
-    headers = request.raw_headers
-    peer = request.remote or "unknown"
-    chain = request.headers.getall("X-Forwarded-For", ())
+    passed = request.noted.get(b"x-forwarded-for")
+    peer = request.remote.encode()
     target = (backend.base + request.raw_path).encode("utf-8", "surrogateescape")
     lines = [
         b"%b %b HTTP/1.1" % (request.method.encode(), target),
-        b"Host: " + backend.authority,
-        *_kept(headers, REQUEST_REPLACED),
-        b"X-Forwarded-For: " + ", ".join((*chain, peer)).encode("utf-8", "surrogateescape"),
+        _host_line(backend.host, backend.port),
+        *request.kept,
+        b"X-Forwarded-For: " + (peer if passed is None else passed + b", " + peer),
         b"X-Request-Id: " + request_id.encode(),
     ]
     if length is not None:
@@ -65,12 +38,12 @@ def request_head(
     return b"\r\n".join(lines)
 
 
-def get_head(request: web.BaseRequest, backend: Backend, path: str) -> bytes:
+def get_head(request: Request, backend: Address, path: str) -> bytes:
     """The head of a GET of our own, with the credentials of the client it is made for."""
     credentials = [h for h in request.raw_headers if h[0].lower() in CREDENTIALS]
     lines = [
         b"GET %b HTTP/1.1" % (backend.base + path).encode(),
-        b"Host: " + backend.authority,
+        _host_line(backend.host, backend.port),
         *(b"%b: %b" % header for header in credentials),
         b"\r\n",
     ]
@@ -90,6 +63,11 @@ def reply_head(head: ReplyHead, ours: bytes, *, chunked: bool, close: bool) -> b
     return b"\r\n".join(lines) + b"\r\n" + ours + b"\r\n"
 
 
+@lru_cache(maxsize=10_000)
+def _host_line(host: str, port: int) -> bytes:
+    return f"Host: [{host}]:{port}".encode() if ":" in host else f"Host: {host}:{port}".encode()
+
+
 def _kept(headers: Iterable[Header], replaced: frozenset[bytes]) -> list[bytes]:
     """The lines of all headers but those in `replaced` and those that Connection lists."""
     lines = []
@@ -100,6 +78,4 @@ def _kept(headers: Iterable[Header], replaced: frozenset[bytes]) -> list[bytes]:
             lines.append(name + b": " + value)
         elif key == b"connection":
             listed.update(token.strip() for token in value.lower().split(b","))
-    if listed - {b"keep-alive", b"close", b""}:
-        return [line for line in lines if line.partition(b":")[0].lower() not in listed]
-    return lines
+    return unlisted(lines, listed)

@@ -8,7 +8,7 @@ import sys
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
-from aiohttp import web
+from paceline.proxy.server import Server
 
 BACKLOG = 1024
 """Connections that the kernel may hold for us: a burst of clients, as after a restart."""
@@ -33,21 +33,22 @@ def run_loop(main: Coroutine[None, None, None]) -> None:
 
 
 @asynccontextmanager
-async def listening(runner: web.AppRunner, host: str, port: int) -> AsyncIterator[str]:
+async def listening(server: Server, host: str, port: int) -> AsyncIterator[str]:
     """Serve inside the block; yields the base URL. Raises CannotListen.
 
     On the way out the listener closes at once, idle connections too, and open streams may go on for
-    the runner's `shutdown_timeout`; what is left then is cut off.
+    the server's `drain_seconds`; what is left then is cut off.
     """
-    await runner.setup()
+    loop = asyncio.get_running_loop()
     try:
-        try:
-            await web.TCPSite(runner, host, port, backlog=BACKLOG).start()
-        except OSError as error:
-            raise CannotListen(host, port, error) from error
-        yield base_url(host, runner.addresses[0][1])
+        listener = await loop.create_server(server.connection, host, port, backlog=BACKLOG)
+    except OSError as error:
+        raise CannotListen(host, port, error) from error
+    try:
+        yield base_url(host, listener.sockets[0].getsockname()[1])
     finally:
-        await runner.cleanup()
+        listener.close()
+        await server.drain()
 
 
 def base_url(host: str, port: int) -> str:

@@ -6,13 +6,13 @@ import math
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Struct
 
 from paceline.policies.decode import SettingError, decode
 from paceline.policies.registry import PolicyError, load
+from paceline.proxy.address import BadAddress, parse
 from paceline.proxy.config import BackendConfig, Config
 
 MINIMUM = {
@@ -117,19 +117,11 @@ def _check_number(path: str, value: float) -> None:
 
 def _normal(backend: BackendConfig, path: str) -> BackendConfig:
     """With its name filled in and a bare URL; raises if the URL is not an engine's base address."""
-    url = backend.url.rstrip("/")
     try:
-        parts = urlsplit(url)
-        host, port = parts.hostname, parts.port
-    except ValueError as error:
-        raise SettingError(f"{path}.url", f"{error}: {backend.url}") from None
-    if parts.scheme not in ("http", "https") or not host or port == 0:
-        raise SettingError(f"{path}.url", f"Expected http://HOST:PORT, got {backend.url}")
-    if parts.query or parts.fragment or parts.username is not None:
-        raise SettingError(f"{path}.url", f"Expected no user, query or fragment: {parts.hostname}")
-    if parts.path.endswith("/v1"):
-        raise SettingError(f"{path}.url", f"Expected it without the /v1, got {backend.url}")
-    return msgspec.structs.replace(backend, url=url, name=backend.name or parts.netloc)
+        address = parse(backend.url, backend.name)
+    except BadAddress as error:
+        raise SettingError(f"{path}.url", str(error)) from None
+    return msgspec.structs.replace(backend, url=backend.url.rstrip("/"), name=address.id)
 
 
 def _check_names(backends: list[BackendConfig]) -> None:

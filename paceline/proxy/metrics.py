@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, Info, ProcessCollector
+from prometheus_client import CollectorRegistry, Info, ProcessCollector
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
 
 from paceline import __version__
 from paceline.proxy.gauges import SchedulerCollector
 from paceline.proxy.record import Record
+from paceline.proxy.tallies import Count, Histogram
 from paceline.scheduler.snapshot import Snapshot
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
@@ -29,43 +32,30 @@ class Metrics:
 
     def __init__(self, snapshot: Callable[[], Snapshot]) -> None:
         self._registry = CollectorRegistry()
-        self._families = _Families(self._registry)
+        self._families = _Families()
         self._models = {""}
         self._routes: dict[tuple[str, str], _Route] = {}
-        self._requests: dict[tuple[str, str, str, int], Counter] = {}
-        self._decisions: dict[str, Counter] = {}
+        self._registry.register(self._families)
         self._registry.register(SchedulerCollector(snapshot))
         ProcessCollector(registry=self._registry)
         build = Info("paceline_build", "The running version.", registry=self._registry)
         build.info({"version": __version__})
 
     def record(self, record: Record) -> None:
-        """Count one request that has ended; about 5 us, since label children are kept."""
+        """Count one request that has ended; about 2 us."""
         if record.backend:
             self._models.add(record.model)  # some backend serves it
         model = record.model if record.model in self._models else OTHER
-        self._request(model, record).inc()
+        ended = (model, record.backend, record.outcome, str(record.status))
+        self._families.requests.values[ended] += 1
         if record.reason:
-            self._decision(record.reason).inc()
-        if record.backend and record.reason:  # scheduled, not passed through
-            self._route(model, record.backend).observe(record)
+            self._families.decisions.values[(record.reason,)] += 1
+            if record.backend:  # scheduled, not passed through
+                self._route(model, record.backend).observe(record)
 
     def render(self) -> bytes:
         """The page in Prometheus's text format, to be served as `CONTENT_TYPE`."""
         return generate_latest(self._registry)
-
-    def _request(self, model: str, record: Record) -> Counter:
-        key = (model, record.backend, record.outcome, record.status)
-        child = self._requests.get(key)
-        if child is None:
-            child = self._requests[key] = self._families.requests.labels(*map(str, key))
-        return child
-
-    def _decision(self, reason: str) -> Counter:
-        child = self._decisions.get(reason)
-        if child is None:
-            child = self._decisions[reason] = self._families.decisions.labels(reason)
-        return child
 
     def _route(self, model: str, backend: str) -> _Route:
         route = self._routes.get((model, backend))
@@ -74,78 +64,79 @@ class Metrics:
         return route
 
 
-class _Families:
+class _Families(Collector):
     """Every metric that is counted as requests end."""
 
-    def __init__(self, registry: CollectorRegistry) -> None:
-        def counter(name: str, doc: str, *labels: str) -> Counter:
-            return Counter(f"paceline_{name}", doc, labels, registry=registry)
-
-        def histogram(name: str, doc: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
-            return Histogram(f"paceline_{name}", doc, labels, buckets=buckets, registry=registry)
-
+    def __init__(self) -> None:
         at = ("model", "backend")
-        self.requests = counter("requests", "Requests that ended.", *at, "outcome", "code")
-        self.decisions = counter("decisions", "Requests by the reason of their decision.", "reason")
-        self.retries = counter("retries", "Further attempts after a backend failed.", *at)
-        self.prompt = counter("prompt_tokens", "Prompt tokens: reported, else estimated.", *at)
-        self.output = counter("output_tokens", "Output tokens that backends reported.", *at)
-        self.predicted = counter(
+        self.requests = Count("requests", "Requests that ended.", *at, "outcome", "code")
+        self.decisions = Count("decisions", "Requests by the reason of their decision.", "reason")
+        self.retries = Count("retries", "Further attempts after a backend failed.", *at)
+        self.prompt = Count("prompt_tokens", "Prompt tokens: reported, else estimated.", *at)
+        self.output = Count("output_tokens", "Output tokens that backends reported.", *at)
+        self.predicted = Count(
             "cached_tokens_predicted", "Prompt tokens believed cached at dispatch.", *at
         )
-        self.reported = counter(
+        self.reported = Count(
             "cached_tokens_reported", "Prompt tokens that backends reported as cached.", *at
         )
-        self.wait = histogram(
+        self.wait = Histogram(
             "queue_wait_seconds", "Wait of the dispatched in the queue.", WAIT_BUCKETS, "model"
         )
-        self.ttft = histogram(
+        self.ttft = Histogram(
             "time_to_first_token_seconds", "Arrival to first byte of streams.", TTFT_BUCKETS, *at
         )
-        self.inter = histogram(
+        self.inter = Histogram(
             "inter_token_seconds", "Mean time between a stream's tokens.", TOKEN_BUCKETS, *at
         )
-        self.total = histogram(
+        self.total = Histogram(
             "request_seconds", "Arrival to end of finished requests.", TOTAL_BUCKETS, *at
         )
 
+    def describe(self) -> Iterator[Metric]:
+        """Nothing: the names are all of one prefix."""
+        return iter(())
+
+    def collect(self) -> Iterator[Metric]:
+        """The values now."""
+        for family in vars(self).values():
+            yield family.family()
+
 
 class _Route:
-    """The metrics of one model on one backend: `labels()` costs four times an increment."""
+    """The metrics of one model on one backend; what a scheduled request adds to them."""
 
     def __init__(self, families: _Families, model: str, backend: str) -> None:
         at = (model, backend)
-        self._retries = families.retries.labels(*at)
-        self._prompt = families.prompt.labels(*at)
-        self._output = families.output.labels(*at)
-        self._predicted = families.predicted.labels(*at)
-        self._reported = families.reported.labels(*at)
+        self._at = at
+        self._families = families
+        counts = (families.retries, families.prompt, families.output)
+        for count in (*counts, families.predicted, families.reported):
+            count.values[at] = 0.0  # or Prometheus would not see the first increase
         self._wait = families.wait.labels(model)
         self._ttft = families.ttft.labels(*at)
         self._inter = families.inter.labels(*at)
         self._total = families.total.labels(*at)
 
     def observe(self, record: Record) -> None:
-        self._wait.observe(record.queued)
-        if record.attempts > 1:
-            self._retries.inc(record.attempts - 1)
-        self._count_tokens(record)
-        if record.first_byte_at is not None and record.streaming:
-            self._ttft.observe(record.first_byte_at - record.arrived_at)
+        self._wait.add(record.queued)
+        self._count(record)
+        first_byte_at = record.first_byte_at if record.streaming else None
+        if first_byte_at is not None:
+            self._ttft.add(first_byte_at - record.arrived_at)
         if record.outcome == "finished" and record.ended_at is not None:
-            self._total.observe(record.ended_at - record.arrived_at)
-            self._observe_decode(record, record.ended_at)
+            self._total.add(record.ended_at - record.arrived_at)
+            tokens = record.usage.output_tokens or 0
+            if first_byte_at is not None and tokens > 1:
+                self._inter.add((record.ended_at - first_byte_at) / (tokens - 1))
 
-    def _count_tokens(self, record: Record) -> None:
-        usage = record.usage
-        self._prompt.inc(usage.prompt_tokens or record.prompt_tokens)
-        self._predicted.inc(record.cached_tokens)
+    def _count(self, record: Record) -> None:
+        at, families, usage = self._at, self._families, record.usage
+        families.prompt.values[at] += usage.prompt_tokens or record.prompt_tokens
+        families.predicted.values[at] += record.cached_tokens
+        if record.attempts > 1:
+            families.retries.values[at] += record.attempts - 1
         if usage.output_tokens:
-            self._output.inc(usage.output_tokens)
+            families.output.values[at] += usage.output_tokens
         if usage.cached_tokens:
-            self._reported.inc(usage.cached_tokens)
-
-    def _observe_decode(self, record: Record, ended_at: float) -> None:
-        tokens = record.usage.output_tokens or 0
-        if record.streaming and record.first_byte_at is not None and tokens > 1:
-            self._inter.observe((ended_at - record.first_byte_at) / (tokens - 1))
+            families.reported.values[at] += usage.cached_tokens

@@ -7,12 +7,13 @@ from collections.abc import Iterable
 from typing import Any
 
 import msgspec
-from aiohttp import web
 
+from paceline.proxy.address import Address
 from paceline.proxy.errors import ApiError
 from paceline.proxy.fetch import Fetched, FetchFailed, fetch
-from paceline.proxy.gateway import Backend, Gateway
+from paceline.proxy.gateway import Gateway
 from paceline.proxy.heads import get_head
+from paceline.proxy.request import Reply, Request
 
 PATH = "/v1/models"
 
@@ -24,7 +25,7 @@ class ModelList(msgspec.Struct):
     object: str = "list"
 
 
-async def merged(gateway: Gateway, request: web.Request) -> web.Response:
+async def merged(gateway: Gateway, request: Request) -> Reply:
     """The models of every engine that answers in time, each named once; raises ApiError."""
     backends = gateway.directory.up()
     replies = await asyncio.gather(*(_ask(gateway, request, one) for one in backends))
@@ -51,7 +52,7 @@ def merge(bodies: Iterable[bytes]) -> ModelList:
     return ModelList(data=list(models.values()))
 
 
-async def _ask(gateway: Gateway, request: web.Request, backend: Backend) -> Fetched | None:
+async def _ask(gateway: Gateway, request: Request, backend: Address) -> Fetched | None:
     head = get_head(request, backend, PATH)
     try:
         async with asyncio.timeout(gateway.config.upstream.probe_timeout_seconds):
@@ -60,5 +61,5 @@ async def _ask(gateway: Gateway, request: web.Request, backend: Backend) -> Fetc
         return None
 
 
-def _json(status: int, body: bytes) -> web.Response:
-    return web.Response(status=status, body=body, content_type="application/json")
+def _json(status: int, body: bytes) -> Reply:
+    return Reply(status, body)

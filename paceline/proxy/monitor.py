@@ -30,7 +30,7 @@ class Monitor:
         self._session = session = open_session()
         timeout = self._config.probe_timeout_seconds
         for entry in self._directory:
-            probe = Probe(session, entry.target, timeout)
+            probe = Probe(session, entry.address, timeout)
             watch = Watch(entry, probe, self._sink, self._requests, self._config)
             self._tasks.append(asyncio.create_task(watch.run(), name=f"watch {entry.id}"))
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 
 import msgspec
-from aiohttp import web
+
+from paceline.proxy.request import Request
 
 FORM_FIELD = re.compile(rb'name="model"\r\n(?:[^\r\n]+\r\n)*\r\n([^\r\n]{1,256})\r\n')
 """The model in a form, as uploads of audio have it."""
@@ -20,20 +21,20 @@ class Named(msgspec.Struct):
 _decoder = msgspec.json.Decoder(Named)
 
 
-def model_of(request: web.Request, body: bytes) -> str:
+def model_of(request: Request) -> str:
     """The model that the body or the query names; empty if none does."""
-    if body:
-        return _in_body(request, body)
+    if request.body:
+        return _in_body(request)
     if request.path.startswith("/v1/models/"):
         return request.path.removeprefix("/v1/models/")
-    return request.query.get("model", "")
+    return request.url.query.get("model", "")
 
 
-def _in_body(request: web.Request, body: bytes) -> str:
-    if request.content_type.startswith("multipart/"):
-        match = FORM_FIELD.search(body)
+def _in_body(request: Request) -> str:
+    if request.headers.get("Content-Type", "").lower().startswith("multipart/"):
+        match = FORM_FIELD.search(request.body)
         return match[1].decode("utf-8", "replace") if match else ""
     try:
-        return _decoder.decode(body).model or ""
+        return _decoder.decode(request.body).model or ""
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return ""  # the engine knows better what is wrong with it

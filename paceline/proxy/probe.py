@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import aiohttp
 from msgspec import Struct
 
-from paceline.proxy.directory import Target
+from paceline.proxy.address import Address
 
 
 class Reply(Struct, frozen=True):
@@ -26,14 +26,14 @@ class Reply(Struct, frozen=True):
 class Probe:
     """A backend and how long to wait for its answers."""
 
-    def __init__(self, session: aiohttp.ClientSession, target: Target, timeout: float) -> None:
+    def __init__(self, session: aiohttp.ClientSession, address: Address, timeout: float) -> None:
         self._session = session
-        self._target = target
+        self._address = address
         self._timeout = aiohttp.ClientTimeout(total=timeout)
 
     async def ask(self, path: str) -> Reply | None:
         """The answer, or None when there was none in time."""
-        url = self._target.url(path)
+        url = self._address.url(path)
         try:
             async with self._session.get(url, timeout=self._timeout) as response:
                 return Reply(response.status, await response.read())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import enum
+from collections import deque
 from collections.abc import Callable
 
 from paceline.proxy.client import Client
@@ -36,6 +37,32 @@ class Outcome(enum.Enum):
 class Relay:
     """One reply on its way from a connection to a client."""
 
+    __slots__ = (
+        "_begun",
+        "_boundary",
+        "_buffer",
+        "_clean",
+        "_client",
+        "_config",
+        "_connection",
+        "_framing",
+        "_hold",
+        "_last",
+        "_last_size",
+        "_loop",
+        "_method",
+        "_on_first_byte",
+        "_ours",
+        "_patience",
+        "_paused",
+        "_quiet_since",
+        "_timer",
+        "_wake",
+        "error",
+        "head",
+        "outcome",
+    )
+
     def __init__(
         self,
         client: Client,
@@ -49,8 +76,6 @@ class Relay:
         self.head: ReplyHead | None = None
         self.outcome: Outcome | None = None
         self.error: ApiError | None = None
-        self.tail = b""
-        """The last `TAIL` bytes of the payload."""
         self._client = client
         self._method = method
         self._connection: Connection
@@ -62,6 +87,8 @@ class Relay:
         self._wake = self._loop.create_future()
         self._buffer = b""
         self._framing: Framing = Length(0)
+        self._last: deque[bytes] = deque()  # the payload's end
+        self._last_size = 0
         self._boundary = False  # where the client stands, an event could be inserted
         self._begun = False  # the body's first byte came
         self._paused = False
@@ -165,15 +192,22 @@ class Relay:
             self._signal()
 
     def _note(self, pieces: list[bytes]) -> None:
-        """Remember the payload's end, and that the engine is alive."""
-        payload = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-        self.tail = payload[-TAIL:] if len(payload) >= TAIL else (self.tail + payload)[-TAIL:]
-        self._quiet_since = self._loop.time()
+        """Remember the payload's end, and that it has begun."""
+        last = self._last
+        last.extend(pieces)
+        self._last_size += sum(map(len, pieces))
+        while self._last_size - len(last[0]) >= TAIL:
+            self._last_size -= len(last.popleft())
         if not self._begun:
             self._begun = True
             self._patience = self._config.idle_seconds
             if self.succeeded:
                 self._on_first_byte()
+
+    @property
+    def tail(self) -> bytes:
+        """The last `TAIL` bytes of the payload."""
+        return b"".join(self._last)[-TAIL:]
 
     @property
     def succeeded(self) -> bool:
@@ -191,14 +225,19 @@ class Relay:
     def _arm(self) -> None:
         """Watch for silence, if there is a limit on it at this stage."""
         if self._patience is not None:
-            self._timer = self._loop.call_at(self._quiet_since + self._patience, self._check)
+            self._timer = self._loop.call_at(self._quiet() + self._patience, self._check)
+
+    def _quiet(self) -> float:
+        """Since when the engine has been silent; a head alone is no sign of an answer."""
+        heard_at = self._connection.heard_at if self._begun else 0.0
+        return max(heard_at, self._quiet_since)
 
     def _check(self) -> None:
         """The limit may have passed: one timer looks at the last read, instead of one a read."""
         self._timer = None
         if self.outcome is not None or self._paused or self._patience is None:
             return
-        if self._loop.time() >= self._quiet_since + self._patience:
+        if self._loop.time() >= self._quiet() + self._patience:
             self._break(504, f"The engine was silent for {self._patience:g} s.")
         else:
             self._arm()
@@ -219,7 +258,8 @@ class Relay:
 
     def _last_event(self, error: ApiError) -> bytes:
         """An event that tells of `error`, after the end of one that was cut short."""
-        unfinished = self.tail and not self.tail.endswith((b"\n\n", b"\r\n\r\n"))
+        tail = self.tail
+        unfinished = tail and not tail.endswith((b"\n\n", b"\r\n\r\n"))
         return (b"\n\n" if unfinished else b"") + sse_event(error)
 
     def _settle(self, outcome: Outcome) -> None:

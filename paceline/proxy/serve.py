@@ -7,51 +7,41 @@ import itertools
 import secrets
 from collections.abc import Awaitable, Callable
 
-from aiohttp import web
-
 from paceline.engines import api
-from paceline.proxy import body, models
+from paceline.proxy import models
 from paceline.proxy.claim import Scheduled, Unscheduled
 from paceline.proxy.errors import ApiError, response
 from paceline.proxy.forward import Forward
 from paceline.proxy.gateway import Gateway
+from paceline.proxy.inbound import Handler, Unread
 from paceline.proxy.passthrough import model_of
 from paceline.proxy.record import Record
+from paceline.proxy.request import Reply, Request
 
-Step = Callable[[Gateway, web.Request, bytes, Record], Awaitable[web.StreamResponse]]
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Step = Callable[[Gateway, Request, Record], Awaitable[Reply | None]]
 
 LONGEST_NAME = 256
 """Bytes in a tenant's name and in a request id."""
 
 
 def handler(gateway: Gateway, step: Step) -> Handler:
-    """A handler that checks and reads a request, does `step`, and hands in the record at its end.
+    """A handler that does `step` for a request, and hands in the record at its end.
 
     Whatever goes wrong before a reply has begun is answered in the shape of the API asked.
     """
     loop = asyncio.get_running_loop()
-    max_head = gateway.config.server.max_header_kb * 1024
-    max_body = int(gateway.config.server.max_body_mb * 2**20)
     prefix = secrets.token_hex(4)
     count = itertools.count(1)
 
-    async def handle(request: web.Request) -> web.StreamResponse:
+    async def handle(request: Request) -> Reply | None:
         record = Record(id=f"{prefix}{next(count):012x}", path=request.path, arrived_at=loop.time())
-        whole = False
         try:
-            body.check(request, max_head)
-            content = await body.read(request, max_body)
-            whole = True
-            return await step(gateway, request, content, record)
+            return await step(gateway, request, record)
         except ApiError as error:
             record.status = error.status
             record.outcome = record.outcome or "rejected"
             record.reason = record.reason or error.reason
-            reply = response(error, record.path, {"x-request-id": name_of(request, record)})
-            if not whole:
-                reply.force_close()  # what is left of the request must not be read as another
-            return reply
+            return response(error, record.path, {"x-request-id": name_of(request, record)})
         except asyncio.CancelledError:
             record.outcome = record.outcome or "cancelled"
             raise
@@ -62,18 +52,36 @@ def handler(gateway: Gateway, step: Step) -> Handler:
     return handle
 
 
-def name_of(request: web.Request, record: Record) -> str:
+def unread(gateway: Gateway) -> Unread:
+    """What hands in the record of a request whose body did not come or is not wanted."""
+    now = asyncio.get_running_loop().time
+
+    def note(request: Request, error: ApiError | None) -> Reply | None:
+        record = Record(id=secrets.token_hex(10), path=request.path, arrived_at=now())
+        record.outcome = "cancelled" if error is None else "rejected"
+        reply = None
+        if error is not None:
+            record.status, record.reason = error.status, error.reason
+            reply = response(error, record.path, {"x-request-id": name_of(request, record)})
+        record.ended_at = now()
+        gateway.on_record(record)
+        return reply
+
+    return note
+
+
+def name_of(request: Request, record: Record) -> str:
     """The id that client and engine see: the client's own, if it sent one."""
-    given = request.headers.get("x-request-id", "")
-    return given if given and len(given) <= LONGEST_NAME and given.isascii() else record.id
+    given = request.noted.get(b"x-request-id")
+    if not given or len(given) > LONGEST_NAME or not given.isascii():
+        return record.id
+    return given.decode()
 
 
-async def schedule(
-    gateway: Gateway, request: web.Request, content: bytes, record: Record
-) -> web.StreamResponse:
+async def schedule(gateway: Gateway, request: Request, record: Record) -> Reply | None:
     """A request whose turn the scheduler decides; raises ApiError."""
     try:
-        call = api.parse(record.path, content)
+        call = api.parse(record.path, request.body)
     except api.BadRequest as bad:
         raise ApiError(bad.status, bad.message, reason="bad_request", param=bad.param) from None
     record.model, record.streaming = call.model, call.streaming
@@ -90,24 +98,21 @@ async def schedule(
     record.prompt_tokens = wanted.prompt_tokens
     claim = Scheduled(gateway.driver, wanted, record)
     await claim.admit()
-    reply = await Forward(gateway, request, content, record, name_of(request, record)).run(claim)
+    await Forward(gateway, request, record, name_of(request, record)).run(claim)
     if record.usage.prompt_tokens:
         gateway.ratio.learn(call.model, wanted.prompt_tokens * ratio, record.usage.prompt_tokens)
-    return reply
+    return None
 
 
-async def pass_through(
-    gateway: Gateway, request: web.Request, content: bytes, record: Record
-) -> web.StreamResponse:
+async def pass_through(gateway: Gateway, request: Request, record: Record) -> Reply | None:
     """Any other request: to a backend that has its model; raises ApiError."""
-    record.model = model_of(request, content)
+    record.model = model_of(request)
     claim = Unscheduled(gateway.directory, record.model, record)
-    return await Forward(gateway, request, content, record, name_of(request, record)).run(claim)
+    await Forward(gateway, request, record, name_of(request, record)).run(claim)
+    return None
 
 
-async def list_models(
-    gateway: Gateway, request: web.Request, content: bytes, record: Record
-) -> web.StreamResponse:
+async def list_models(gateway: Gateway, request: Request, record: Record) -> Reply | None:
     """The models of all backends; raises ApiError."""
     reply = await models.merged(gateway, request)
     record.status, record.outcome = reply.status, "finished"
@@ -115,15 +120,13 @@ async def list_models(
     return reply
 
 
-async def refuse(
-    gateway: Gateway, request: web.Request, content: bytes, record: Record
-) -> web.StreamResponse:
+async def refuse(gateway: Gateway, request: Request, record: Record) -> Reply | None:
     """A path of the proxy's own that does not exist."""
     raise ApiError(404, f"There is no {record.path}.", reason="not_found")
 
 
-def _priority(request: web.Request) -> int:
-    given = request.headers.get("x-paceline-priority")
+def _priority(request: Request) -> int:
+    given = request.noted.get(b"x-paceline-priority")
     if given is None:
         return 0
     try:
@@ -133,5 +136,5 @@ def _priority(request: web.Request) -> int:
         raise ApiError(400, message, reason="bad_request", param="x-paceline-priority") from None
 
 
-def _tenant(request: web.Request) -> str:
-    return request.headers.get("x-paceline-tenant", "")[:LONGEST_NAME]
+def _tenant(request: Request) -> str:
+    return request.noted.get(b"x-paceline-tenant", b"").decode("utf-8", "replace")[:LONGEST_NAME]

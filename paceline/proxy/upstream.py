@@ -8,8 +8,8 @@ from collections import deque
 from functools import cached_property
 from typing import Protocol, cast
 
+from paceline.proxy.address import Address
 from paceline.proxy.config import UpstreamConfig
-from paceline.proxy.gateway import Backend
 
 ONE_WRITE = 64 * 1024
 """Bodies up to this size are copied behind their head, to leave in one system call."""
@@ -31,22 +31,39 @@ class Receiver(Protocol):
         ...
 
 
+class Lane:
+    """All connections to one backend."""
+
+    def __init__(self) -> None:
+        self.idle: deque[Connection] = deque()
+        """The one used last at the right."""
+        self.busy = 0
+        """Requests sent whose reply has not ended."""
+        self.heard_at: float | None = None
+        """When any byte of a reply last came."""
+
+
 class Connection(asyncio.Protocol):
     """One TCP connection to an engine."""
 
     transport: asyncio.Transport
 
-    def __init__(self, pool: Pool, backend: Backend) -> None:
+    def __init__(self, pool: Pool, backend: Address, lane: Lane) -> None:
         self.backend = backend
+        self.lane = lane
         self.reused = False
         """Whether a request was answered here before."""
+        self.heard_at = 0.0
+        """When bytes last came, on the loop's clock."""
         self.idle_since = 0.0
         self._pool = pool
+        self._now = pool.now
         self._receiver: Receiver | None = None
 
     def send(self, head: bytes, body: bytes, receiver: Receiver) -> None:
         """Send a request; its reply goes to `receiver`."""
         self._receiver = receiver
+        self.lane.busy += 1
         if len(body) <= ONE_WRITE:
             self.transport.write(head + body)
         else:
@@ -60,12 +77,12 @@ class Connection(asyncio.Protocol):
 
     def release(self) -> None:
         """The reply is complete: keep the connection for the next request."""
-        self._receiver = None
+        self._leave()
         self._pool.keep(self)
 
     def abort(self) -> None:
         """Close at once, unsent bytes discarded: engines stop generating when they see it."""
-        self._receiver = None
+        self._leave()
         self.transport.abort()
 
     def pause(self) -> None:
@@ -81,32 +98,50 @@ class Connection(asyncio.Protocol):
         self.transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
-        if self._receiver is not None:
-            self._receiver.received(data)
+        receiver = self._receiver
+        if receiver is not None:
+            self.heard_at = self.lane.heard_at = self._now()
+            receiver.received(data)
         else:
             self.transport.abort()  # nothing was asked: whatever this is, it answers nobody
 
     def connection_lost(self, exc: Exception | None) -> None:
-        receiver, self._receiver = self._receiver, None
+        receiver = self._leave()
         if receiver is not None:
             receiver.lost(exc)
         else:
             self._pool.forget(self)
+
+    def _leave(self) -> Receiver | None:
+        """No reply is expected any longer; returns who expected one."""
+        receiver, self._receiver = self._receiver, None
+        if receiver is not None:
+            self.lane.busy -= 1
+        return receiver
 
 
 class Pool:
     """Idle connections by backend; the one used last is reused first, so that the rest can age."""
 
     def __init__(self, config: UpstreamConfig, loop: asyncio.AbstractEventLoop) -> None:
+        self.now = loop.time
         self._config = config
         self._loop = loop
-        self._idle: dict[Backend, deque[Connection]] = {}
+        self._lanes: dict[str, Lane] = {}
         self._reaper: asyncio.TimerHandle | None = None
 
-    def reuse(self, backend: Backend) -> Connection | None:
+    def in_flight(self, backend: str) -> int:
+        """Requests sent to the backend of this name whose reply has not ended."""
+        return self._lane(backend).busy
+
+    def last_byte_at(self, backend: str) -> float | None:
+        """When a byte of any reply last came from there; None before the first."""
+        return self._lane(backend).heard_at
+
+    def reuse(self, backend: Address) -> Connection | None:
         """An idle connection that the engine has not closed, if there is one."""
-        idle = self._idle.get(backend)
-        oldest = self._loop.time() - self._config.keepalive_seconds
+        idle = self._lane(backend.id).idle
+        oldest = self.now() - self._config.keepalive_seconds
         while idle:
             connection = idle.pop()
             if connection.idle_since >= oldest and not connection.transport.is_closing():
@@ -115,12 +150,13 @@ class Pool:
             connection.abort()
         return None
 
-    async def connect(self, backend: Backend) -> Connection:
+    async def connect(self, backend: Address) -> Connection:
         """A new connection; raises ConnectFailed."""
+        lane = self._lane(backend.id)
         try:
             async with asyncio.timeout(self._config.connect_seconds):
                 _, connection = await self._loop.create_connection(
-                    lambda: Connection(self, backend),
+                    lambda: Connection(self, backend, lane),
                     backend.host,
                     backend.port,
                     ssl=self._tls if backend.tls else None,
@@ -131,39 +167,42 @@ class Pool:
 
     def keep(self, connection: Connection) -> None:
         """Take back a connection that can carry another request."""
-        connection.idle_since = self._loop.time()
-        self._idle.setdefault(connection.backend, deque()).append(connection)
+        connection.idle_since = self.now()
+        connection.lane.idle.append(connection)
         if self._reaper is None:
             self._reaper = self._loop.call_later(self._config.keepalive_seconds, self._reap)
 
     def forget(self, connection: Connection) -> None:
         """The engine closed an idle connection."""
-        idle = self._idle.get(connection.backend)
-        if idle is not None and connection in idle:
-            idle.remove(connection)
+        if connection in connection.lane.idle:
+            connection.lane.idle.remove(connection)
 
     def close(self) -> None:
         """Close all idle connections."""
         if self._reaper is not None:
             self._reaper.cancel()
             self._reaper = None
-        for idle in self._idle.values():
-            for connection in idle:
+        for lane in self._lanes.values():
+            for connection in lane.idle:
                 connection.transport.abort()
-        self._idle.clear()
+            lane.idle.clear()
+
+    def _lane(self, id: str) -> Lane:
+        lane = self._lanes.get(id)
+        if lane is None:
+            lane = self._lanes[id] = Lane()
+        return lane
 
     def _reap(self) -> None:
         """Close what has been idle too long; look again while anything is kept."""
-        oldest = self._loop.time() - self._config.keepalive_seconds
-        for backend, idle in list(self._idle.items()):
-            while idle and idle[0].idle_since <= oldest:
-                idle.popleft().abort()
-            if not idle:
-                del self._idle[backend]
+        oldest = self.now() - self._config.keepalive_seconds
+        kept = False
+        for lane in self._lanes.values():
+            while lane.idle and lane.idle[0].idle_since <= oldest:
+                lane.idle.popleft().abort()
+            kept = kept or bool(lane.idle)
         self._reaper = (
-            self._loop.call_later(self._config.keepalive_seconds, self._reap)
-            if self._idle
-            else None
+            self._loop.call_later(self._config.keepalive_seconds, self._reap) if kept else None
         )
 
     @cached_property

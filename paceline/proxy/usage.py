@@ -13,6 +13,10 @@ REPORT = re.compile(rb'(?<!\\)"(usage|meta_info)"\s*:\s*(?=\{)')
 CHOICE = re.compile(rb'(?<!\\)"index"\s*:\s*[1-9]')
 """A choice other than the first: SGLang's `/generate` reports each by itself."""
 
+OPENAI = b'"usage":{'
+"""As engines write it; any other spacing takes the regular expression, several times as long."""
+NONE = Usage()
+
 _decode = json.JSONDecoder().raw_decode
 
 
@@ -22,9 +26,14 @@ def read_usage(tail: bytes) -> Usage:
     OpenAI's shapes have one `usage` for all choices, last if repeated; SGLang's `/generate` has a
     `meta_info` for each, and in a stream each event repeats it with larger counts.
     """
+    if b'"usage"' not in tail and b'"meta_info"' not in tail:
+        return NONE
+    at = tail.rfind(OPENAI)
+    if at > 0 and tail[at - 1 : at] in b",{ \n" and b'"meta_info"' not in tail:
+        return _openai(_object_at(tail, at + len(OPENAI) - 1))
     reports = list(REPORT.finditer(tail))
     if not reports:
-        return Usage()
+        return NONE
     last = reports[-1]
     report = _object_at(tail, last.end())
     if last[1] == b"usage":
@@ -39,7 +48,7 @@ def _is_one_stream(tail: bytes) -> bool:
 def _object_at(data: bytes, start: int) -> dict[str, Any]:
     """The JSON object that begins at `start`, whatever follows it; empty if it is not whole."""
     try:
-        found, _ = _decode(data[start:].decode("utf-8", "replace"))
+        found, _ = _decode(str(data[start:], "utf-8", "replace"))
     except ValueError:
         return {}
     return found if isinstance(found, dict) else {}

@@ -49,7 +49,7 @@ class Sink(Protocol):
 
 
 class Requests(Protocol):
-    """What the proxy itself has going on at a backend."""
+    """What the proxy itself has going on at a backend: its connections there."""
 
     def in_flight(self, backend: str) -> int:
         """Requests sent there and not finished."""

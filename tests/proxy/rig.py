@@ -8,11 +8,10 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import TYPE_CHECKING, cast
 
-from aiohttp import web
-
-from paceline.proxy.app import build_runner
-from paceline.proxy.config import Config
-from paceline.proxy.gateway import Backend, Gateway
+from paceline.proxy.app import build_server
+from paceline.proxy.config import BackendConfig, Config
+from paceline.proxy.directory import Directory
+from paceline.proxy.gateway import Gateway
 from paceline.proxy.ratio import TokenRatio
 from paceline.proxy.record import Record
 from paceline.proxy.retries import RetryBudget
@@ -76,25 +75,6 @@ class FakeDriver:
         backend = self._backends[self._turn % len(self._backends)]
         self._turn += 1
         return Dispatch(id, backend, cached_tokens=7, waited=0.25, reason="idle")
-
-
-class Directory:
-    """Backends that serve the model `m`."""
-
-    def __init__(self, backends: Sequence[Backend]) -> None:
-        self.backends = list(backends)
-
-    def get(self, id: str) -> Backend | None:
-        return next((one for one in self.backends if one.id == id), None)
-
-    def up(self) -> Sequence[Backend]:
-        return self.backends
-
-    def pick(self, model: str, avoid: str = "") -> Backend | None:
-        if model not in ("", "m"):
-            return None
-        others = [one for one in self.backends if one.id != avoid]
-        return next(iter(others or self.backends), None)
 
 
 class Proxy:
@@ -202,34 +182,38 @@ async def proxied(*scripts: Script | int, config: Config | None = None) -> Async
             s if isinstance(s, int) else await stack.enter_async_context(engine(s)) for s in scripts
         ]
         ports = [one if isinstance(one, int) else one.port for one in engines]
-        backends = [
-            Backend(id=f"e{i}", host="127.0.0.1", port=port) for i, port in enumerate(ports)
-        ]
+        directory = Directory(
+            [
+                BackendConfig(url=f"http://127.0.0.1:{port}", name=f"e{i}")
+                for i, port in enumerate(ports)
+            ]
+        )
+        for entry in directory:
+            entry.up, entry.models = True, ("m",)
         loop = asyncio.get_running_loop()
-        driver = FakeDriver([one.id for one in backends])
+        driver = FakeDriver([entry.id for entry in directory])
         pool = Pool(config.upstream, loop)
         gateway = Gateway(
             config=config,
             driver=cast("Driver", driver),
             pool=pool,
-            directory=Directory(backends),
+            directory=directory,
             on_record=lambda record: proxy.records.put_nowait(record),
             ratio=TokenRatio(),
             retries=RetryBudget(loop.time()),
             seed=b"seed",
-            ready=lambda: bool(backends),
+            ready=lambda: bool(directory.up()),
             metrics=lambda: (b"metric 1\n", "text/plain; version=0.0.4"),
             state=lambda: b'{"waiting":0}',
         )
-        runner = build_runner(gateway)
-        await runner.setup()
-        port = free_port()
-        await web.TCPSite(runner, "127.0.0.1", port).start()
-        proxy = Proxy(port, gateway, driver)
+        server = build_server(gateway)
+        listener = await loop.create_server(server.connection, "127.0.0.1", 0)
+        proxy = Proxy(listener.sockets[0].getsockname()[1], gateway, driver)
         proxy.engines = [one for one in engines if isinstance(one, Scripted)]
         try:
             yield proxy
         finally:
             await proxy.forget_callers()
             pool.close()
-            await runner.cleanup()
+            listener.close()
+            await server.drain()

@@ -2,82 +2,56 @@
 
 from __future__ import annotations
 
-import pytest
-
 from paceline.proxy.config import BackendConfig
-from paceline.proxy.directory import BadBackend, Directory, Target
+from paceline.proxy.directory import Directory
 
 
-def directory(*urls: str) -> Directory:
-    return Directory([BackendConfig(url=url) for url in urls])
+def directory(*names: str) -> Directory:
+    """Backends of these names, all up with the model `m`."""
+    known = Directory([BackendConfig(url=f"http://{name}", name=name) for name in names])
+    for entry in known:
+        entry.models, entry.up = ("m",), True
+    return known
 
 
-@pytest.mark.parametrize(
-    ("url", "target", "id"),
-    [
-        ("http://a:8000", Target("a", 8000), "a:8000"),
-        ("http://a", Target("a", 80), "a:80"),
-        ("https://a/", Target("a", 443, tls=True), "a:443"),
-        ("http://a:1/x/y/", Target("a", 1, base_path="/x/y"), "a:1/x/y"),
-        ("http://[::1]:9000", Target("::1", 9000), "[::1]:9000"),
-    ],
-)
-def test_a_url_is_a_target(url: str, target: Target, id: str) -> None:
-    """Its host, port and path are what the name is made of."""
-    (entry,) = directory(url)
-    assert (entry.target, entry.id) == (target, id)
+def picked(known: Directory, model: str = "", avoid: str = "") -> list[str]:
+    """Whose turn it is, four times over, sorted and each once."""
+    turns = [known.pick(model, avoid) for _ in range(4)]
+    return sorted({address.id for address in turns if address})
 
 
-def test_a_target_has_urls() -> None:
-    """The engine's own paths come behind the base path."""
-    assert Target("::1", 9, base_path="/x").url("/v1/models") == "http://[::1]:9/x/v1/models"
-    assert Target("a", 443, tls=True).url("/health") == "https://a:443/health"
-
-
-@pytest.mark.parametrize(
-    ("url", "words"),
-    [
-        ("localhost:8000", "must begin with http://"),
-        ("ftp://a", "must begin with http://"),
-        ("http://", "names no host"),
-        ("http://a:99999", "is not a URL"),
-        ("http://[::1", "is not a URL"),
-        ("http://a?x=1", "query"),
-        ("http://a#x", "fragment"),
-        ("http://a b", "characters"),
-    ],
-)
-def test_a_bad_url_is_refused_by_entry(url: str, words: str) -> None:
-    """The message says which entry it is."""
-    with pytest.raises(BadBackend, match=r"backends\[1\]") as caught:
-        directory("http://fine", url)
-    assert words in str(caught.value)
-
-
-def test_credentials_are_refused_and_not_shown() -> None:
-    """A password must not end up in a log."""
-    with pytest.raises(BadBackend, match="credentials") as caught:
-        directory("http://me:secret@a")
-    assert "secret" not in str(caught.value)
-
-
-def test_names_are_unique() -> None:
-    """Two entries of one address need names."""
-    with pytest.raises(BadBackend, match=r"backends\[1\]: another backend is called 'a:80'"):
-        directory("http://a", "http://a:80/")
-    named = Directory([BackendConfig(url="http://a", name="x"), BackendConfig(url="http://a")])
-    assert [entry.id for entry in named] == ["x", "a:80"]
-    assert named["x"].target == named["a:80"].target
+def test_gives_addresses_by_name() -> None:
+    """Scheme, host, port and path of the URL are there; an unknown name is None."""
+    known = Directory([BackendConfig(url="https://b.example/engine", name="b")])
+    address = known.get("b")
+    assert address is not None
+    assert address.url("/x") == "https://b.example:443/engine/x"
+    assert known.get("c") is None
 
 
 def test_backends_take_turns() -> None:
     """Only those that are up and serve the model are picked."""
-    known = directory("http://a", "http://b", "http://c")
-    for entry, models in zip(known, (("m",), ("m", "n"), ("m",)), strict=True):
-        entry.models, entry.up = models, True
-    known["c:80"].up = False
-    assert {known.pick("m"), known.pick("m")} == {"a:80", "b:80"}
-    assert {known.pick("n"), known.pick("n")} == {"b:80"}
-    assert {known.pick(), known.pick()} == {"a:80", "b:80"}
-    assert known.pick("other") is None
+    known = directory("a", "b", "c")
+    known["b"].models = ("m", "n")
+    known["c"].up = False
+    assert picked(known, "m") == ["a", "b"]
+    assert picked(known, "n") == ["b"]
+    assert picked(known) == ["a", "b"]
+    assert picked(known, "other") == []
     assert known.models() == ("m", "n")
+
+
+def test_only_those_that_are_up() -> None:
+    """A backend that went down is neither listed nor picked."""
+    known = directory("a", "b")
+    known["a"].up = False
+    assert [address.id for address in known.up()] == ["b"]
+    assert picked(known, "m") == ["b"]
+
+
+def test_avoids_one_while_there_is_another() -> None:
+    """`avoid` is never picked of two, and always when it is alone."""
+    known = directory("a", "b")
+    assert picked(known, "m", avoid="a") == ["b"]
+    known["b"].up = False
+    assert picked(known, "m", avoid="a") == ["a"]

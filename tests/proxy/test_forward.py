@@ -34,7 +34,7 @@ async def test_answer_is_booked() -> None:
     async with proxied(always(GOOD)) as proxy:
         await proxy.ask()
         record = await proxy.records.get()
-    assert proxy.driver.log == ["admit", "first_byte", "finished"]
+    assert proxy.driver.log == ["admit", "finished"]
     assert proxy.driver.usage == Usage(prompt_tokens=9, output_tokens=3)
     assert (record.outcome, record.status, record.attempts) == ("finished", 200, 1)
     instants = (record.arrived_at, record.dispatched_at, record.first_byte_at, record.ended_at)
@@ -65,7 +65,7 @@ async def test_kept_connection_that_was_closed_is_replaced() -> None:
     """A reused connection that drops unanswered costs nobody an error, and no second engine."""
     async with proxied(dies_unanswered) as proxy:
         assert [(await proxy.ask()).status for _ in range(2)] == [200, 200]
-    assert proxy.driver.log == ["admit", "first_byte", "finished"] * 2
+    assert proxy.driver.log == ["admit", "finished"] * 2
 
 
 async def test_fresh_connection_that_is_dropped_is_not_retried() -> None:
@@ -82,7 +82,7 @@ async def test_engine_that_is_not_there_is_replaced() -> None:
         answer = await proxy.ask()
     assert answer.status == 200
     assert answer.headers("x-paceline-backend") == ["e1"]
-    assert proxy.driver.log == ["admit", "retry", "first_byte", "finished"]
+    assert proxy.driver.log == ["admit", "retry", "finished"]
 
 
 async def test_no_engine_there_is_a_502() -> None:

@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-from aiohttp.test_utils import make_mocked_request
-
-from paceline.proxy.gateway import Backend
+from paceline.proxy.address import Address
 from paceline.proxy.heads import get_head, reply_head, request_head
 from paceline.proxy.replies import ReplyHead
+from tests.proxy.requests import request
 
 
-def test_base_path_and_ipv6_host() -> None:
+async def test_base_path_and_ipv6_host() -> None:
     """A backend may live below a path and behind a bare IPv6 address."""
-    backend = Backend(id="e", host="::1", port=80, base="/engine")
-    request = make_mocked_request("POST", "/v1/completions?a=1")
-    lines = request_head(request, backend, "r", 3).split(b"\r\n")
+    backend = Address(id="e", host="::1", port=80, base="/engine")
+    asked = await request("POST", "/v1/completions?a=1")
+    lines = request_head(asked, backend, "r", 3).split(b"\r\n")
     assert lines[0] == b"POST /engine/v1/completions?a=1 HTTP/1.1"
     assert lines[1] == b"Host: [::1]:80"
     assert lines[-3:] == [b"Content-Length: 3", b"", b""]
 
 
-def test_own_question_carries_credentials_only() -> None:
+async def test_own_question_carries_credentials_only() -> None:
     """Asked for a client, with its key and nothing else of it."""
-    request = make_mocked_request(
-        "GET", "/v1/models", headers={"Authorization": "Bearer k", "Accept-Encoding": "gzip"}
-    )
-    head = get_head(request, Backend(id="e", host="h", port=1), "/v1/models")
+    asked = await request("GET", "/v1/models", Authorization="Bearer k", Accept_Encoding="gzip")
+    head = get_head(asked, Address(id="e", host="h", port=1), "/v1/models")
     assert head == b"GET /v1/models HTTP/1.1\r\nHost: h:1\r\nAuthorization: Bearer k\r\n\r\n"
 
 
@@ -35,3 +32,11 @@ def test_reply_keeps_order_case_and_duplicates() -> None:
     assert reply_head(head, b"x: y\r\n", chunked=False, close=True) == (
         b"HTTP/1.1 200 Fine\r\nB: 1\r\na: 2\r\nB: 3\r\nConnection: close\r\nx: y\r\n\r\n"
     )
+
+
+async def test_addresses_on_the_way_add_up() -> None:
+    """However a client spreads them over headers, its own address comes last."""
+    asked = await request("GET", "/x", X_Forwarded_For="1.1.1.1\r\nx-forwarded-for: 2.2.2.2")
+    backend = Address(id="e", host="h", port=1)
+    lines = request_head(asked, backend, "r", None).split(b"\r\n")
+    assert b"X-Forwarded-For: 1.1.1.1, 2.2.2.2, 127.0.0.1" in lines

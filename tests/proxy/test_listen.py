@@ -8,29 +8,29 @@ import signal
 
 import aiohttp
 import pytest
-from aiohttp import web
 
+from paceline.proxy.checks import Limits
 from paceline.proxy.listen import CannotListen, base_url, listening, run_loop, stop_signal
+from paceline.proxy.request import Reply, Request
+from paceline.proxy.server import Server
 
 
 class Slow:
-    """An application whose one answer is finished by the test."""
+    """A server whose one answer is finished by the test."""
 
-    def __init__(self, shutdown_timeout: float) -> None:
+    def __init__(self, drain_seconds: float) -> None:
         self.started = asyncio.Event()
         self.finish = asyncio.Event()
-        app = web.Application()
-        app.router.add_get("/", self.answer)
-        self.runner = web.AppRunner(app, access_log=None, shutdown_timeout=shutdown_timeout)
+        limits = Limits(head=2**15, body=2**20)
+        self.server = Server(self.answer, lambda request, error: None, limits, drain_seconds)
 
-    async def answer(self, request: web.Request) -> web.StreamResponse:
-        response = web.StreamResponse()
-        await response.prepare(request)
-        await response.write(b"a")
+    async def answer(self, request: Request) -> Reply | None:
+        assert request.inbound.transport is not None
+        request.inbound.transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\na")
         self.started.set()
         await self.finish.wait()
-        await response.write(b"b")
-        return response
+        request.inbound.transport.write(b"b")
+        return None
 
 
 async def get(url: str) -> bytes:
@@ -40,11 +40,11 @@ async def get(url: str) -> bytes:
 
 async def test_an_open_stream_finishes_after_the_listener_closed() -> None:
     """Leaving the block refuses new connections and waits for what is being answered."""
-    slow = Slow(shutdown_timeout=30.0)
+    slow = Slow(drain_seconds=30.0)
     closed = asyncio.Event()
 
     async def serve() -> None:
-        async with listening(slow.runner, "127.0.0.1", 0) as url:
+        async with listening(slow.server, "127.0.0.1", 0) as url:
             urls.set_result(url)
             await closed.wait()
 
@@ -75,8 +75,8 @@ async def refused(url: str) -> None:
 
 async def test_a_stream_that_does_not_finish_is_cut_off() -> None:
     """Draining ends after the timeout, whatever is still open."""
-    slow = Slow(shutdown_timeout=0.01)
-    async with listening(slow.runner, "127.0.0.1", 0) as url:
+    slow = Slow(drain_seconds=0.01)
+    async with listening(slow.server, "127.0.0.1", 0) as url:
         answer = asyncio.create_task(get(url))
         await slow.started.wait()
     with pytest.raises(aiohttp.ClientError):
@@ -85,10 +85,10 @@ async def test_a_stream_that_does_not_finish_is_cut_off() -> None:
 
 async def test_a_taken_port_is_one_line() -> None:
     """The error names address and cause."""
-    async with listening(web.AppRunner(web.Application()), "127.0.0.1", 0) as url:
+    async with listening(Slow(0.0).server, "127.0.0.1", 0) as url:
         port = int(url.rpartition(":")[2])
         with pytest.raises(CannotListen, match=rf"^cannot listen on 127.0.0.1:{port}: .*in use"):
-            async with listening(web.AppRunner(web.Application()), "127.0.0.1", port):
+            async with listening(Slow(0.0).server, "127.0.0.1", port):
                 pass
 
 

@@ -82,7 +82,7 @@ async def test_a_backend_that_starts_later_is_found() -> None:
     server = await vllm(port, asked)
     spec = await proxy.specs.get()
     assert (spec.up, spec.models) == (True, ("tiny",))
-    assert directory.pick("tiny") == f"127.0.0.1:{port}"
+    assert directory.pick("tiny") == directory.get(f"127.0.0.1:{port}")
     await watching.close()
     await server.close()
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from aiohttp.test_utils import make_mocked_request
 
 from paceline.proxy.passthrough import model_of
+from tests.proxy.requests import request
 
 FORM = (
     b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n'
@@ -27,13 +27,13 @@ FORM = (
         ("/anything", b"", ""),
     ],
 )
-def test_model_is_found(target: str, body: bytes, model: str) -> None:
+async def test_model_is_found(target: str, body: bytes, model: str) -> None:
     """In the body, in the query or in the path; what cannot be read names none."""
-    assert model_of(make_mocked_request("POST", target), body) == model
+    assert model_of(await request("POST", target, body)) == model
 
 
-def test_model_in_a_form() -> None:
+async def test_model_in_a_form() -> None:
     """Uploads name it in a field of their own."""
-    headers = {"Content-Type": "multipart/form-data; boundary=b"}
-    request = make_mocked_request("POST", "/v1/audio/transcriptions", headers=headers)
-    assert model_of(request, FORM) == "whisper"
+    kind = "multipart/form-data; boundary=b"
+    upload = await request("POST", "/v1/audio/transcriptions", FORM, Content_Type=kind)
+    assert model_of(upload) == "whisper"

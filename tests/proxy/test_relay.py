@@ -166,10 +166,13 @@ async def test_client_that_stops_reading_is_dropped() -> None:
     assert (record.outcome, proxy.driver.log[-1]) == ("cancelled", "cancelled")
 
 
+STREAMED = CHAT[:-1] + b',"stream":true}'
+
+
 async def died(proxy: Proxy) -> tuple[bytes, str, list[str]]:
     """What a client saw of a reply that broke, and what was booked."""
     client = await proxy.dial()
-    await client.post()
+    await client.post(STREAMED)
     await client.head()
     seen = await client.rest()
     return seen, (await proxy.records.get()).outcome, proxy.driver.log

@@ -7,8 +7,8 @@ from contextlib import AsyncExitStack
 
 import pytest
 
+from paceline.proxy.address import Address
 from paceline.proxy.config import UpstreamConfig
-from paceline.proxy.gateway import Backend
 from paceline.proxy.upstream import ConnectFailed, Connection, Pool
 from tests.proxy.rig import free_port
 from tests.proxy.scripted import Conversation, Scripted, engine
@@ -19,9 +19,9 @@ async def listens(conversation: Conversation) -> None:
     await conversation.until_closed()
 
 
-def at(port: int) -> Backend:
+def at(port: int) -> Address:
     """A backend on this machine."""
-    return Backend(id="e", host="127.0.0.1", port=port)
+    return Address(id="e", host="127.0.0.1", port=port)
 
 
 def pooled(keep: float = 3.0, connect: float = 2.0) -> Pool:
@@ -117,3 +117,43 @@ async def test_nobody_answers() -> None:
     """A connection that does not come about is given up."""
     with pytest.raises(ConnectFailed, match="timed out"):
         await pooled(connect=0.0).connect(at(free_port()))
+
+
+async def test_every_read_is_heard() -> None:
+    """A backend that sends in the middle of a reply is alive, and busy until the reply ends."""
+    more = asyncio.Event()
+
+    async def script(conversation: Conversation) -> None:
+        await conversation.say(b"first")
+        await more.wait()
+        await conversation.say(b"second")
+        await conversation.until_closed()
+
+    async with engine(script) as scripted:
+        pool, reader = pooled(), Reader()
+        assert (pool.in_flight("e"), pool.last_byte_at("e")) == (0, None)
+        connection = await pool.connect(at(scripted.port))
+        connection.send(b"hello", b"", reader)
+        heard = []
+        for said in (b"first", b"second"):
+            assert await reader.pieces.get() == said
+            heard.append(pool.last_byte_at("e"))
+            more.set()
+        assert None not in heard
+        assert heard[0] < heard[1]  # type: ignore[operator]
+        assert pool.in_flight("e") == 1
+        connection.abort()
+        assert pool.in_flight("e") == 0
+
+
+class Reader:
+    """Queues what comes."""
+
+    def __init__(self) -> None:
+        self.pieces: asyncio.Queue[bytes] = asyncio.Queue()
+
+    def received(self, data: bytes) -> None:
+        self.pieces.put_nowait(data)
+
+    def lost(self, error: Exception | None) -> None:
+        raise AssertionError("the engine never closes")

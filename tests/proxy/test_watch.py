@@ -102,7 +102,7 @@ class Watched:
         url = str(self.engine.server.make_url("/"))
         config = BackendConfig(url=url, name="b", **fields)  # type: ignore[arg-type]
         self.entry = Directory([config])["b"]
-        probe = Probe(self._session, self.entry.target, timeout=5.0)
+        probe = Probe(self._session, self.entry.address, timeout=5.0)
         self.watch = Watch(self.entry, probe, self.proxy, self.proxy, UpstreamConfig())
         return self.entry, self.watch
 

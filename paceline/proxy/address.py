@@ -1,0 +1,61 @@
+"""Where an engine is reached: a backend's URL, taken apart and checked in one place."""
+
+from __future__ import annotations
+
+from urllib.parse import SplitResult, urlsplit
+
+from msgspec import Struct, structs
+
+
+class BadAddress(ValueError):
+    """Not the base URL of an engine; the message says why and shows no credentials."""
+
+
+class Address(Struct, frozen=True, kw_only=True):
+    """One engine's address, under the name that the scheduler has for it."""
+
+    id: str
+    host: str
+    port: int
+    tls: bool = False
+    base: str = ""
+    """Path in front of every request's own, without a slash at its end."""
+
+    @property
+    def authority(self) -> str:
+        """Host and port as they stand in a URL and in the Host header."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+    def url(self, path: str) -> str:
+        """The address of one of the engine's paths."""
+        return f"{'https' if self.tls else 'http'}://{self.authority}{self.base}{path}"
+
+
+def parse(url: str, name: str = "") -> Address:
+    """The address in `url`, called `name` or else by host, port and path; raises BadAddress."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise BadAddress(f"{error}: {url.rpartition('@')[2]}") from None
+    if problem := _problem(parts, port):
+        raise BadAddress(problem)
+    tls = parts.scheme == "https"
+    port = port or (443 if tls else 80)
+    base = parts.path.rstrip("/")
+    found = Address(id=name, host=parts.hostname or "", port=port, tls=tls, base=base)
+    return found if name else structs.replace(found, id=found.authority + base)
+
+
+def _problem(parts: SplitResult, port: int | None) -> str | None:
+    if parts.query or parts.fragment or parts.username is not None:
+        return f"Expected no user, query or fragment: {parts.hostname}"
+    url = parts.geturl()
+    if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
+        return f"Expected http://HOST:PORT, got {url}"
+    if any(not char.isprintable() or char.isspace() for char in url):
+        return f"Expected no blanks and control characters, got {url!r}"
+    if parts.path.rstrip("/").endswith("/v1"):
+        return f"Expected it without the /v1, got {url}"
+    return None

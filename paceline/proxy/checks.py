@@ -1,0 +1,48 @@
+"""Refuses what aiohttp's parser lets through and must not be forwarded, and what is too large."""
+
+from __future__ import annotations
+
+from itertools import chain
+
+from aiohttp.http import RawRequestMessage
+from msgspec import Struct
+
+from paceline.proxy.errors import ApiError
+from paceline.proxy.request import Request
+
+
+class Limits(Struct, frozen=True):
+    """Bytes."""
+
+    head: int
+    body: int
+
+
+def check(request: Request, limits: Limits) -> None:
+    """Look at a head before the body is read; raises ApiError."""
+    noted = request.noted
+    if not request.raw_path.startswith("/"):
+        raise ApiError(400, "The request target must be a path.", reason="bad_request")
+    if noted.get(b"upgrade", b"").lower() == b"websocket":
+        raise ApiError(501, "WebSockets are not supported.", reason="not_implemented")
+    if not request.http11 and b"transfer-encoding" in noted:
+        raise ApiError(400, "HTTP/1.0 has no Transfer-Encoding.", reason="bad_request")
+    announced = noted.get(b"content-length")
+    if announced is not None and int(announced) > limits.body:
+        raise too_large(limits)
+
+
+def head_size(message: RawRequestMessage) -> int:
+    """The bytes of a request's target and headers."""
+    return len(message.path) + sum(map(len, chain.from_iterable(message.raw_headers)))
+
+
+def head_too_large() -> ApiError:
+    """The answer to a head above its limit."""
+    return ApiError(431, "The request's head is too large.", reason="head_too_large")
+
+
+def too_large(limits: Limits) -> ApiError:
+    """The answer to a body above its limit."""
+    mib = limits.body / 2**20
+    return ApiError(413, f"The request's body is larger than {mib:g} MiB.", reason="too_large")

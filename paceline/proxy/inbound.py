@@ -1,0 +1,276 @@
+"""A client's connection: aiohttp's strict parser in front, one request after the other behind it.
+
+aiohttp's own server does this with two tasks and a dozen objects a request, half of a proxy's cost;
+here one task a request is all, and none while a body is still coming.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+import structlog
+from aiohttp.base_protocol import BaseProtocol
+from aiohttp.http import HttpProcessingError, HttpRequestParser, RawRequestMessage
+from aiohttp.streams import StreamReader
+
+from paceline.proxy import checks
+from paceline.proxy.errors import ApiError, response
+from paceline.proxy.request import Reply, Request
+
+KEEPALIVE_SECONDS = 30.0
+"""How long a connection may be idle; a head that dribbles in is cut after this time too."""
+STALL_SECONDS = 30.0
+"""Longest silence while a body is uploaded."""
+MAX_PIPELINED = 8
+"""Requests read ahead of their turn; then the client has to wait."""
+
+Handler = Callable[[Request], Awaitable[Reply | None]]
+"""Gives the answer, or None once it has been written."""
+Unread = Callable[[Request, ApiError | None], Reply | None]
+"""Hears of a request that is not read to its end, and why; None: because the client left."""
+
+log = structlog.get_logger()
+
+
+class Connections(Protocol):
+    """Who keeps count of the connections: the server."""
+
+    def add(self, inbound: Inbound) -> None:
+        """This one has begun."""
+        ...
+
+    def discard(self, inbound: Inbound) -> None:
+        """This one has ended."""
+        ...
+
+
+class Inbound(BaseProtocol):
+    """One connection from a client."""
+
+    def __init__(
+        self, server: Connections, handler: Handler, unread: Unread, limits: checks.Limits
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        parser = HttpRequestParser(
+            self,
+            loop,
+            limits.body,  # the reader never pauses: a body is checked against its limit as it comes
+            max_line_size=limits.head,
+            max_field_size=limits.head,
+            payload_exception=ConnectionError,
+            auto_decompress=False,
+            max_msg_queue_size=MAX_PIPELINED,
+        )
+        super().__init__(loop, parser)
+        self._requests = parser
+        self._server = server
+        self._handler = handler
+        self._unread = unread
+        self._limits = limits
+        self._queue: deque[tuple[RawRequestMessage, StreamReader]] = deque()
+        self._remote = "unknown"
+        self._uploading: tuple[Request, StreamReader] | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._in_parts = False  # the head that comes next has begun in an earlier read
+        self._last = False  # nothing that is still to come is read
+        self._deadline = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        self._drained: asyncio.Future[None] | None = None
+
+    @property
+    def idle(self) -> bool:
+        """Whether no request is being answered."""
+        return self._task is None
+
+    # asyncio's callbacks
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        peer = transport.get_extra_info("peername")
+        if isinstance(peer, tuple):
+            self._remote = peer[0]
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        self._server.add(self)
+        self._wait(KEEPALIVE_SECONDS)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        super().connection_lost(exc)
+        self._last = True
+        self._server.discard(self)
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._task is not None:
+            self._task.cancel()
+        if self._uploading is not None:
+            self._unread(self._uploading[0], None)
+        self._wake_writer()
+
+    def data_received(self, data: bytes) -> None:
+        if self._last:
+            return
+        try:
+            messages, upgraded, _ = self._requests.feed_data(data)
+        except HttpProcessingError as error:
+            self._refuse(ApiError(400, error.message, reason="bad_request"))
+            return
+        if messages:
+            if self._in_parts or len(data) > self._limits.head:
+                messages = self._checked(messages)
+            self._queue.extend(messages)
+        self._in_parts = not messages
+        if upgraded:
+            self._last = True  # what follows is not HTTP; the one before is still answered
+        if self._uploading is not None:
+            self._upload()
+        elif self._task is None:
+            self._next()
+        if len(self._queue) >= MAX_PIPELINED and self.transport is not None:
+            self.transport.pause_reading()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._drained = self._loop.create_future()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._wake_writer()
+
+    # For those who answer
+
+    async def drain(self) -> None:
+        """Wait until the client has read most of what waits for it, or is gone."""
+        if self._drained is not None:
+            await self._drained
+
+    def stop(self) -> None:
+        """Close when the request in hand is answered; at once if there is none."""
+        self._last = True
+        if self._task is None and self.transport is not None:
+            self.transport.close()
+
+    def abort(self) -> None:
+        """Drop the client, and what is done for it."""
+        if self.transport is not None:
+            self.transport.abort()
+
+    # One request after the other
+
+    def _next(self) -> None:
+        """Take up the request that came first, if there is one."""
+        if not self._queue or self.transport is None:
+            return
+        message, reader = self._queue.popleft()
+        self._requests.message_consumed()
+        request = Request(message, self, self._remote)
+        try:
+            checks.check(request, self._limits)
+        except ApiError as error:
+            self._refuse(error, request)
+            return
+        if b"expect" in request.noted and request.http11:
+            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        if reader.is_eof():
+            self._begin(request, reader)
+        else:
+            self._uploading = (request, reader)
+            self._upload()
+
+    def _upload(self) -> None:
+        """More of a body came."""
+        assert self._uploading is not None
+        request, reader = self._uploading
+        if reader.exception() is not None:
+            error = ApiError(400, "The request's body is malformed.", reason="bad_request")
+            self._refuse(error, request)
+        elif reader.total_bytes > self._limits.body:
+            self._refuse(checks.too_large(self._limits), request)
+        elif reader.is_eof():
+            self._uploading = None
+            self._begin(request, reader)
+        else:
+            self._wait(STALL_SECONDS)
+
+    def _begin(self, request: Request, reader: StreamReader) -> None:
+        request.body = reader.read_nowait()
+        self._deadline = 0.0
+        self._task = self._loop.create_task(self._answer(request))
+
+    async def _answer(self, request: Request) -> None:
+        """Have one request answered, then go on with the next."""
+        try:
+            reply = await self._handler(request)
+        except Exception:
+            log.exception("request failed", path=request.path)
+            self.abort()
+            return
+        if self.transport is None:
+            return
+        keep = request.keep_alive and not self._last
+        if reply is not None:
+            bodiless = request.method == "HEAD"
+            self.transport.write(reply.encode(keep_alive=keep, bodiless=bodiless))
+        self._task = None
+        if keep or (self._queue and request.keep_alive):
+            self._wait(KEEPALIVE_SECONDS)
+            self._go_on()
+        else:
+            self._last = True
+            self.transport.close()
+
+    def _go_on(self) -> None:
+        """Take up what was read ahead."""
+        if self._queue and self.transport is not None:
+            self.transport.resume_reading()
+        self._next()
+
+    def _checked(
+        self, messages: list[tuple[RawRequestMessage, StreamReader]]
+    ) -> list[tuple[RawRequestMessage, StreamReader]]:
+        """Those before the first whose head is too large; that one is refused."""
+        for index, (message, _) in enumerate(messages):
+            if checks.head_size(message) > self._limits.head:
+                self._refuse(checks.head_too_large())
+                return messages[:index]
+        return messages
+
+    def _refuse(self, error: ApiError, request: Request | None = None) -> None:
+        """Answer what cannot be a request, or not be read to its end: the connection ends."""
+        self._last = True
+        self._uploading = None
+        if self._task is None and self.transport is not None:
+            told = None if request is None else self._unread(request, error)
+            reply = told or response(error, "/v1/", {})
+            self.transport.write(reply.encode(keep_alive=False, bodiless=False))
+            self.transport.close()
+
+    # Time limits
+
+    def _wait(self, seconds: float) -> None:
+        """The client has so long to go on; one timer serves many waits."""
+        self._deadline = self._loop.time() + seconds
+        if self._timer is not None and self._timer.when() > self._deadline:
+            self._timer.cancel()
+            self._timer = None
+        if self._timer is None:
+            self._timer = self._loop.call_at(self._deadline, self._late)
+
+    def _late(self) -> None:
+        self._timer = None
+        if not self._deadline or self.transport is None:
+            return
+        if self._loop.time() < self._deadline:
+            self._timer = self._loop.call_at(self._deadline, self._late)
+        elif self._uploading is not None:
+            late = ApiError(408, "The request's body did not come.", reason="timeout")
+            self._refuse(late, self._uploading[0])
+        else:
+            self.transport.close()
+
+    def _wake_writer(self) -> None:
+        if self._drained is not None and not self._drained.done():
+            self._drained.set_result(None)
+        self._drained = None
