@@ -1,4 +1,4 @@
-"""Azure's LLM inference traces: arrival times and lengths, nothing of prompts, so nothing shared."""
+"""Azure's LLM inference traces: arrival times and lengths; of prompts they tell nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Synthetic sessions: shared prefixes, conversations, agents, bursts of forks; same seed, same ids."""
+"""Synthetic sessions: shared prefixes, conversations, agents, forks; same seed, same ids."""
 
 from __future__ import annotations
 
