@@ -22,6 +22,8 @@ class Calibration(Struct, frozen=True, kw_only=True):
     engine: ModelKind
     time: StepTime
     frontend: FrontendTime
+    busy: float
+    """Time of a step that follows another at once over that of one after a pause."""
     rows: int
     """Measurements that were fitted, repetitions counted once."""
     error: float

@@ -124,6 +124,7 @@ def _jobs(given: dict[str, Any], calibration: Calibration | None) -> list[Job]:
         engine=engine,
         concurrency=given["concurrency"],
         frontend=calibration.frontend if calibration else FrontendTime(),
+        busy=calibration.busy if calibration else 1.0,
         keep_steps=given["perfetto"] is not None,
     )
     policies = ((NO_PROXY,) if given["no_proxy"] else ()) + given["policies"]

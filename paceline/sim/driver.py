@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from heapq import heappop, heappush
 from itertools import count
@@ -45,7 +45,7 @@ class Driver:
     """The virtual twin of `proxy.driver.Driver`: same events, same actions, another clock."""
 
     def __init__(
-        self, scheduler: Decider, engines: dict[str, Engine], observer: Observer | None = None
+        self, scheduler: Decider, engines: Mapping[str, Engine], observer: Observer | None = None
     ) -> None:
         self.now = 0.0
         self._scheduler = scheduler

@@ -20,6 +20,7 @@ class SimulatedEngine:
         engine: Engine,
         truth: dict[str, SequenceRequest],
         frontend: FrontendTime,
+        busy: float = 1.0,
         on_step: Callable[[Step], None] | None = None,
     ) -> None:
         self.engine = engine
@@ -27,6 +28,7 @@ class SimulatedEngine:
         """Requests under way anywhere; this engine takes out those that end here."""
         self._frontend_time = frontend
         self._frontend: Frontend | None = None
+        self._slow = busy
         self._on_step = on_step
         self._open: dict[str, int] = {}
         """Choices of each request that have not ended."""
@@ -51,15 +53,15 @@ class SimulatedEngine:
         self._open[truth.id] = truth.n
         if not self._busy:
             self._busy = True
-            driver.at(driver.now, partial(self._begin, driver))
+            driver.at(driver.now, partial(self._begin, driver, 1.0))
 
-    def _begin(self, driver: Driver) -> None:
+    def _begin(self, driver: Driver, slow: float) -> None:
         step = self.engine.step(driver.now)
         self._busy = step is not None
         if step is not None:
             if self._on_step is not None:
                 self._on_step(step)
-            driver.at(step.start + step.duration, partial(self._end, step, driver))
+            driver.at(step.start + slow * step.duration, partial(self._end, step, driver))
 
     def _end(self, step: Step, driver: Driver) -> None:
         for output in step.outputs:
@@ -67,7 +69,7 @@ class SimulatedEngine:
                 driver.feed(FirstByte(output.request_id))
             if output.finished:
                 self._end_choice(output, driver)
-        self._begin(driver)
+        self._begin(driver, self._slow)
 
     def _end_choice(self, output: Output, driver: Driver) -> None:
         id = output.request_id

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import csv
+import gzip
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from statistics import median
-from typing import Literal
+from typing import IO, Literal
 
 from msgspec import Struct
 
@@ -49,10 +50,16 @@ def read_measurements(paths: Iterable[Path]) -> list[Measurement]:
 
 def _rows(path: Path) -> Iterator[tuple[int, Mapping[str, str]]]:
     try:
-        with path.open(newline="") as file:
+        with _open(path) as file:
             yield from enumerate(csv.DictReader(file), 2)
     except (OSError, UnicodeDecodeError) as error:
         raise CalibrationError(f"{path}: {error}") from None
+
+
+def _open(path: Path) -> IO[str]:
+    if path.suffix == ".gz":
+        return gzip.open(path, "rt", newline="")
+    return path.open(newline="")
 
 
 def _reason(error: Exception) -> str:

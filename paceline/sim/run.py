@@ -48,6 +48,9 @@ class RunConfig(Struct, frozen=True, kw_only=True):
     backends: int = 1
     """Engines, all alike."""
     frontend: FrontendTime = FrontendTime()
+    busy: float = 1.0
+    """How much longer a step takes that follows another at once than one after a pause: a GPU that
+    never rests clocks lower. Presets have it in their `s`."""
     poll_seconds: float = 0.5
     """How often a busy engine is asked for its load; what the scheduler knows is as old as that."""
     concurrency: int | None = None
@@ -96,7 +99,7 @@ class _Run:
         """Backends with a poll due."""
         self._where: dict[str, str] = {}
         """Backends of the requests in flight."""
-        self._driver = Driver(decider(config), dict(self._engines), self)
+        self._driver = Driver(decider(config), self._engines, self)
 
     def play(self) -> None:
         """From the first arrival to the last token."""
@@ -132,6 +135,7 @@ class _Run:
             build_engine(self._config.engine),
             truth,
             self._config.frontend,
+            self._config.busy,
             on_step if self._config.keep_steps else None,
         )
 
