@@ -79,8 +79,7 @@ def _compare(path: Path, engine: ModelKind, calibration: Calibration | None) -> 
 
 def _real(path: Path) -> Iterator[Row]:
     """The recorded rows in the order of sending; a burst is due at 0, when it began."""
-    opened = gzip.open(path, "rt") if path.suffix == ".gz" else path.open()
-    with opened as file:
+    with gzip.open(path, "rt") if path.suffix == ".gz" else path.open() as file:
         for row in csv.DictReader(file):
             yield Row(
                 id=row["i"],

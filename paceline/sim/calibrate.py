@@ -1,9 +1,9 @@
 """Fits step-time and front-end coefficients to measurements, starting from a preset.
 
 Relative errors are made least, every measurement alike, but those far off count for less: an engine
-has effects that the formula lacks, and a few points must not bend it. Coefficients that the data say little about
-(the split of `tw` and `c0`, say) stay near the preset: leaving it by a factor of e costs as much as
-an error of `PULL` in one measurement.
+has effects that the formula lacks, and a few points must not bend it. Coefficients that the data
+say little about (the split of `tw` and `c0`, say) stay near the preset: leaving it by a factor of e
+costs as much as an error of `PULL` in one measurement.
 """
 
 from __future__ import annotations

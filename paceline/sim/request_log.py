@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from paceline.engines.api import BadRequest, Call, parse
+from paceline.engines.bodies import ABSENT, present
 from paceline.sim.rows import BadRow, Rows
 from paceline.sim.workload import TOKEN_BYTES, Session, Turn, Workload, single
 
@@ -24,8 +25,8 @@ class _Usage(Struct):
 class _Shape(Struct):
     """What tells the routes apart."""
 
-    messages: Raw | None = None
-    prompt: Raw | None = None
+    messages: Raw = ABSENT
+    prompt: Raw = ABSENT
 
 
 class _Line(Struct):
@@ -75,9 +76,9 @@ class _Parser:
 
 def _route(body: bytes) -> str:
     shape = _shape.decode(body)
-    if shape.messages is not None:
+    if present(shape.messages):
         return "/v1/chat/completions"
-    return "/v1/completions" if shape.prompt is not None else "/generate"
+    return "/v1/completions" if present(shape.prompt) else "/generate"
 
 
 def _turn(line: _Line, call: Call) -> Turn:

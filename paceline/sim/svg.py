@@ -19,11 +19,10 @@ TICKS = 5
 
 def chart(title: str, series: Mapping[str, Points], *, x: str, y: str, log_x: bool = False) -> str:
     """One chart; series without points are left out, on a log axis so are points not above 0."""
-    shown = {
-        name: [p for p in points if not log_x or p[0] > 0]
-        for name, points in series.items()
-        if points
+    drawable = {
+        name: [p for p in points if not log_x or p[0] > 0] for name, points in series.items()
     }
+    shown = {name: points for name, points in drawable.items() if points}
     xs = [px for points in shown.values() for px, _ in points]
     ys = [py for points in shown.values() for _, py in points]
     if not xs:
