@@ -52,12 +52,12 @@ def gaps(kind: Gaps, rate: float, cv: float, rng: Random) -> Iterator[float]:
 def weibull_shape(cv: float) -> float:
     """The shape of a Weibull distribution with coefficient of variation `cv`, by bisection."""
     low, high = 0.1, 50.0
-    for _ in range(60):
+    while high - low > 1e-9:
         shape = (low + high) / 2
         mean = gamma(1 + 1 / shape)
         wide = (gamma(1 + 2 / shape) / mean**2 - 1) ** 0.5 > cv
         low, high = (shape, high) if wide else (low, shape)
-    return shape
+    return low
 
 
 def mixed(*workloads: Workload) -> Workload:

@@ -212,3 +212,16 @@ def test_help_does_not_import_the_simulator() -> None:
     ).stdout
     assert "calibrate  Fit step times" in text
     assert "sim        Run the scheduler offline" in text
+
+
+def test_the_documented_policy_runs(
+    shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The policy of docs/simulator.md, saved under its name, can be compared."""
+    page = (Path(__file__).parents[2] / "docs" / "simulator.md").read_text()
+    code = re.findall(r"```python\n(.*?)```", page, re.S)[0]
+    (tmp_path / "shortest.py").write_text(code)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    text = shell.run(*SMALL, "--policy", "fcfs,shortest:Shortest")
+    assert re.search(r"^shortest:Shortest +1 ", text, re.M)
