@@ -24,11 +24,7 @@ def azure(rows: Rows) -> Workload:
     start: datetime | None = None
     for number, line in enumerate(rows.read(_Parser().parse, header=True)):
         start = start or line.time
-        turn = Turn(
-            prompt=fresh(Random(number), line.context),
-            output_tokens=line.generated,
-            max_tokens=line.generated,
-        )
+        turn = Turn(prompt=fresh(Random(number), line.context), output_tokens=line.generated)
         yield single(f"{number:07d}", turn, (line.time - start).total_seconds())
 
 

@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
@@ -28,38 +28,25 @@ from paceline.sim.spec import KINDS, Arrivals, Synthetic, Trace, WorkloadSpec
 from paceline.sim.summary import Slo
 from paceline.sim.table import changes, results
 
-T = TypeVar("T")
 FILE = click.Path(path_type=Path)
 EXISTING = click.Path(path_type=Path, exists=True, dir_okay=False)
 POSITIVE = click.FloatRange(0, min_open=True)
 COUNT = click.IntRange(1)
 
 
-class Listed(click.ParamType[tuple[Any, ...]]):
-    """Values with commas between them."""
-
-    def __init__(self, name: str, item: Callable[[str], object]) -> None:
-        self.name = name
-        self._item = item
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """A tuple of values; a usage error for one that is none."""
-        if isinstance(value, tuple):
-            return value
-        try:
-            return tuple(self._item(part.strip()) for part in value.split(","))
-        except ValueError:
-            self.fail(f"`{value}` is not {self.name}", param, ctx)
+def names_listed(ctx: click.Context, param: click.Parameter, value: str) -> tuple[str, ...]:
+    """What stands between the commas, once each."""
+    return tuple(dict.fromkeys(part.strip() for part in value.split(",")))
 
 
-def _positive(text: str) -> int:
-    if int(text) < 1:
-        raise ValueError(text)
-    return int(text)
-
-
-NAMES = Listed("a list of names", str)
-COUNTS = Listed("a list of positive numbers", _positive)
+def counts_listed(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, ...]:
+    """Positive numbers between commas, once each; BadParameter for anything else."""
+    if value is None:
+        return ()
+    parts = names_listed(ctx, param, value)
+    if not all(part.isdecimal() and int(part) for part in parts):
+        raise click.BadParameter(f"`{value}` is not a list of positive numbers", ctx, param)
+    return tuple(map(int, parts))
 
 
 @click.command()
@@ -73,13 +60,15 @@ COUNTS = Listed("a list of positive numbers", _positive)
 @click.option("--gaps", type=click.Choice(["poisson", "gamma", "weibull"]), default="poisson")
 @click.option("--gaps-cv", metavar="N", type=POSITIVE, default=1.0, help="How bursty the gaps are.")
 @click.option("--concurrency", metavar="N", type=COUNT, help="Closed loop: sessions at once.")
-@click.option("--policy", "policies", metavar="A,B", type=NAMES, default="fcfs,lpm")
+@click.option("--policy", "policies", metavar="A,B", default="fcfs,lpm", callback=names_listed)
 @click.option("--no-proxy", is_flag=True, help="Compare with direct traffic, dealt out in turn.")
-@click.option("--backends", metavar="N,M", type=COUNTS, default="1", help="Engines.")
+@click.option("--backends", metavar="N,M", default="1", callback=counts_listed, help="Engines.")
 @click.option("--engine", "kind", type=click.Choice(["vllm", "sglang"]), default="vllm")
 @click.option("--preset", metavar="NAME", default="llama-3.1-8b-h100", help="Model and GPU.")
 @click.option("--calibration", metavar="FILE", type=EXISTING, help="From `paceline calibrate`.")
-@click.option("--kv-tokens", metavar="N,M", type=COUNTS, help="KV pools instead of the preset's.")
+@click.option(
+    "--kv-tokens", metavar="N,M", callback=counts_listed, help="KV pools.  [default: the preset's]"
+)
 @click.option("--block-size", metavar="N", type=COUNT, help="vLLM's block or SGLang's page.")
 @click.option("--max-batched-tokens", metavar="N", type=COUNT, default=8192, help="A step's.")
 @click.option("--max-seqs", metavar="N", type=COUNT, help="Requests an engine runs at once.")
@@ -189,15 +178,15 @@ def _workload(given: dict[str, Any]) -> WorkloadSpec:
 def _run(jobs: list[Job], processes: int) -> list[Outcome]:
     """All outcomes in the order of the jobs, with a bar on stderr where that is a terminal."""
     outcomes: dict[int, Outcome] = {}
+    made = run_all(jobs, processes)
     try:
-        with click.progressbar(
-            run_all(jobs, processes),
-            length=len(jobs),
-            label="simulating",
-            file=sys.stderr,
-            hidden=not sys.stderr.isatty(),
-        ) as done:
-            outcomes.update(done)
+        if sys.stderr.isatty():
+            with click.progressbar(
+                made, length=len(jobs), label="simulating", file=sys.stderr
+            ) as shown:
+                outcomes.update(shown)
+        else:
+            outcomes.update(made)
     except (TraceError, PolicyError, SettingError) as error:
         raise click.ClickException(str(error)) from None
     return [outcomes[place] for place in range(len(jobs))]

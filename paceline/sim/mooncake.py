@@ -3,7 +3,7 @@
 `timestamp` and pauses (`delay`, `delay_ms`) are milliseconds; equal ids mean an equal prefix up to
 and including that block; the last block may be partial. Rows with a `session_id` and a pause follow
 the row before them: with `delay_ms` their ids are the whole prompt, with `delay` only what is added
-after the last answer.
+after the last answer. The clients' limits are not told: policies get none, and so not the lengths.
 """
 
 from __future__ import annotations
@@ -78,7 +78,6 @@ def _turns(lines: list[Line], id: str, block_tokens: int) -> Iterator[Turn]:
         turn = Turn(
             prompt=prompt,
             output_tokens=line.output_length,
-            max_tokens=line.output_length,
             pause=line.pause,
             family=id if len(lines) > 1 else str(line.hash_ids[0]),
         )

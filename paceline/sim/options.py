@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import isfinite
 from typing import Any
 
 import click
@@ -39,9 +40,13 @@ def generator(kind: str, given: dict[str, str | None]) -> Any:
         raise click.UsageError(f"--{error.path.removeprefix('$.')}: {error.what}") from None
     for name in known:
         value = getattr(settings, name)
-        if isinstance(value, int | float) and value < (0 if name in _MAY_BE_ZERO else 1e-9):
-            raise click.UsageError(f"--{name}: must be positive, got {value}")
+        if isinstance(value, int | float) and not _sound(name, value):
+            raise click.UsageError(f"--{name}: must be positive and finite, got {value}")
     return settings
+
+
+def _sound(name: str, value: float) -> bool:
+    return isfinite(value) and (value > 0 or (value == 0 and name in _MAY_BE_ZERO))
 
 
 _MAY_BE_ZERO = {"shared", "system", "think", "tool", "zipf"}

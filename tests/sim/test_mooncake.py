@@ -32,7 +32,7 @@ def test_prompts(tmp_path: Path) -> None:
     (a, [one]), (b, [two]) = read(tmp_path, line(0, 10, [5, 6, 7]), line(0, 8, [5, 6]))
     assert one.prompt == array("I", [5] * 4 + [6] * 4 + [7] * 2)
     assert two.prompt == one.prompt[:8]
-    assert (one.output_tokens, one.max_tokens) == (7, 7)
+    assert (one.output_tokens, one.max_tokens) == (7, None)
     assert (a.at, b.at) == (0.0, 0.0)
     assert a.id != b.id
 
