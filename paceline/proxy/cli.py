@@ -1,11 +1,12 @@
-"""The command line: `paceline serve | emulate | policies | check`."""
+"""The command line: `paceline serve | emulate | sim | calibrate | policies | check`."""
 
 from __future__ import annotations
 
 import os
 import sys
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import click
 
@@ -39,12 +40,38 @@ def main() -> None:
         sys.exit(130)
 
 
+class _Group(click.Group):
+    """Also has the simulator's commands, imported when one is run and not to list them."""
+
+    elsewhere: ClassVar = {
+        "sim": ("paceline.sim.cli", "Run the scheduler offline, against models of engines."),
+        "calibrate": ("paceline.sim.calibrate_cli", "Fit step times to recorded rows."),
+    }
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted([*super().list_commands(ctx), *self.elsewhere])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name in self.elsewhere:
+            return click.Command(cmd_name, short_help=self.elsewhere[cmd_name][1])
+        return super().get_command(ctx, cmd_name)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args[0] in self.elsewhere:
+            module, _ = self.elsewhere[args[0]]
+            return args[0], getattr(import_module(module), args[0]), args[1:]
+        return super().resolve_command(ctx, args)
+
+
 @click.group(
+    cls=_Group,
     context_settings={
         "help_option_names": ["-h", "--help"],
         "max_content_width": 96,
         "show_default": True,
-    }
+    },
 )
 @click.version_option(__version__, message="%(prog)s %(version)s")
 def cli() -> None:

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from functools import partial
 from heapq import heappop, heappush
 from itertools import count
 from typing import Protocol
 
-from paceline.scheduler.events import Action, Arrived, Dispatch, Event, Tick
-from paceline.scheduler.scheduler import Scheduler
+from paceline.scheduler.events import Action, Arrived, Dispatch, Event, Failed, Finished, Tick
 from paceline.scheduler.types import Request
+
+
+class Decider(Protocol):
+    """What decides: the scheduler, or whatever stands in for it."""
+
+    def handle(self, event: Event, now: float) -> list[Action]:
+        """Take one event; returns what to do."""
+        ...
+
+    def deadline(self) -> float | None:
+        """When to send a `Tick`; None for never."""
+        ...
 
 
 class Engine(Protocol):
@@ -20,43 +31,67 @@ class Engine(Protocol):
         """A request was dispatched here at `driver.now`."""
 
 
+class Observer(Protocol):
+    """Who is told of everything that goes in and comes out, as it does."""
+
+    def fed(self, event: Event, now: float) -> None:
+        """This event is about to be handed to the scheduler."""
+
+    def decided(self, action: Action, now: float) -> None:
+        """The scheduler wants this; it is about to be done."""
+
+
 class Driver:
     """The virtual twin of `proxy.driver.Driver`: same events, same actions, another clock."""
 
-    def __init__(self, scheduler: Scheduler, engines: dict[str, Engine]) -> None:
+    def __init__(
+        self, scheduler: Decider, engines: Mapping[str, Engine], observer: Observer | None = None
+    ) -> None:
         self.now = 0.0
-        self.actions: list[tuple[float, Action]] = []
-        """Every decision with its time."""
         self._scheduler = scheduler
         self._engines = engines
+        self._observer = observer
         self._requests: dict[str, Request] = {}
+        """Those that have arrived and not ended."""
         self._due: list[tuple[float, int, Callable[[], None]]] = []
         self._counter = count()
         self._tick_at: float | None = None
 
     def at(self, time: float, call: Callable[[], None]) -> None:
-        """Call `call` at `time`; those due together go in the order they were asked for."""
-        heappush(self._due, (time, next(self._counter), call))
+        """Call `call` at `time`; those due together go in the order they were asked for.
 
-    def arrive(self, requests: Iterable[Request]) -> None:
-        """Let these requests arrive at their `arrived_at`."""
-        for request in requests:
-            self._requests[request.id] = request
-            self.at(request.arrived_at, partial(self.feed, Arrived(request)))
+        ValueError for a time that is past.
+        """
+        if time < self.now:
+            raise ValueError(f"{time} is before {self.now}")
+        heappush(self._due, (time, next(self._counter), call))
 
     def feed(self, event: Event) -> None:
         """Hand one event to the scheduler now and start what it dispatches."""
+        if isinstance(event, Arrived):
+            self._requests[event.request.id] = event.request
+        if self._observer is not None:
+            self._observer.fed(event, self.now)
         for action in self._scheduler.handle(event, self.now):
-            self.actions.append((self.now, action))
-            if isinstance(action, Dispatch):
-                self._engines[action.backend].start(self._requests[action.id], self)
+            self._carry_out(action)
+        if isinstance(event, Finished) or (isinstance(event, Failed) and not event.retry):
+            self._requests.pop(event.id, None)
         self._rearm()
 
     def run(self) -> None:
         """Until nothing is due any more."""
-        while self._due:
-            self.now, _, call = heappop(self._due)
+        due = self._due
+        while due:
+            self.now, _, call = heappop(due)
             call()
+
+    def _carry_out(self, action: Action) -> None:
+        if self._observer is not None:
+            self._observer.decided(action, self.now)
+        if isinstance(action, Dispatch):
+            self._engines[action.backend].start(self._requests[action.id], self)
+        else:
+            del self._requests[action.id]
 
     def _rearm(self) -> None:
         """Keep one tick, as the proxy's driver does: an early one is harmless."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from functools import partial
 
 import pytest
 
@@ -12,7 +13,15 @@ from paceline.policies.lpm import Lpm
 from paceline.policies.random import Random
 from paceline.proxy.driver import Driver as ProxyDriver
 from paceline.scheduler.config import SchedulerConfig
-from paceline.scheduler.events import BackendChanged, Dispatch, Finished, FirstByte
+from paceline.scheduler.events import (
+    Action,
+    Arrived,
+    BackendChanged,
+    Dispatch,
+    Event,
+    Finished,
+    FirstByte,
+)
 from paceline.scheduler.policy import Policy
 from paceline.scheduler.scheduler import Scheduler
 from paceline.scheduler.types import Request, Usage
@@ -62,17 +71,31 @@ class Mute(Engine):
         driver.at(driver.now + sum(service(request)), lambda: driver.feed(finished))
 
 
+class Decisions:
+    """Writes down what the simulator's driver does."""
+
+    def __init__(self) -> None:
+        self.made: list[Decision] = []
+
+    def fed(self, event: Event, now: float) -> None:
+        """Nothing to write."""
+
+    def decided(self, action: Action, now: float) -> None:
+        where = action.backend if isinstance(action, Dispatch) else "!"
+        self.made.append((now, action.id, where))
+
+
 def simulate(policy: Policy, engine: Engine | None = None) -> list[Decision]:
     scheduler = Scheduler(CONFIG, policy, seed=3)
-    driver = SimDriver(scheduler, dict.fromkeys((b.id for b in BACKENDS), engine or Engine()))
+    decisions = Decisions()
+    engines = dict.fromkeys((b.id for b in BACKENDS), engine or Engine())
+    driver = SimDriver(scheduler, engines, decisions)
     for spec in BACKENDS:
         driver.feed(BackendChanged(spec))
-    driver.arrive(workload())
+    for asked in workload():
+        driver.at(asked.arrived_at, partial(driver.feed, Arrived(asked)))
     driver.run()
-    return [
-        (now, action.id, action.backend if isinstance(action, Dispatch) else "!")
-        for now, action in driver.actions
-    ]
+    return decisions.made
 
 
 async def serve(policy: Policy) -> list[Decision]:

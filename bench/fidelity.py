@@ -1,0 +1,168 @@
+"""Simulated against real: runs that vLLM and SGLang served on one H100, request by request.
+
+    python -m bench.fidelity [--data FOLDER] [--check]
+
+The simulator is calibrated on `*_calib.csv*` and `*_itl.csv*` alone, where there are such; every
+other file is a run to compare with. Its order, lengths and arrivals are taken from its own rows.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from random import Random
+from statistics import fmean
+
+import click
+from msgspec import Struct
+
+from paceline.engines.model.engine import EngineConfig, ModelKind
+from paceline.engines.model.presets import PRESETS
+from paceline.sim.calibrate import calibrate
+from paceline.sim.calibration import Calibration
+from paceline.sim.frontend import FrontendTime
+from paceline.sim.record import Row
+from paceline.sim.run import NO_PROXY, RunConfig, simulate
+from paceline.sim.summary import Slo, Summary, summarise
+from paceline.sim.workload import Session, Turn, fresh, single
+
+DATA = Path(__file__).parents[1] / "tests" / "sim" / "data"
+KV_TOKENS = 65_536
+"""Pool of all the recorded engines."""
+PRESET = PRESETS["llama-3.1-8b-h100-triton"]
+"""SGLang ran with triton attention; vLLM's column is the plain preset's."""
+SHARED = {"open_c": 4000}
+"""Tokens that a family's prompts share, where they are not 2,000."""
+LIMITS = {"vllm": (0.01, 0.06, 0.06), "sglang": (0.02, 0.05, 0.10)}
+"""Hit rate, makespan and mean TTFT that a run may be off by; the last two relative."""
+
+
+class Comparison(Struct):
+    """One recorded run and its simulation."""
+
+    name: str
+    engine: ModelKind
+    real: Summary
+    simulated: Summary
+
+
+def compare(folder: Path) -> Iterator[Comparison]:
+    """Every recorded run of the folder, vLLM's after its calibration."""
+    for kind, files in (("vllm", "vllm_*"), ("sglang", "sglang_*")):
+        engine: ModelKind = "vllm" if kind == "vllm" else "sglang"
+        paths = sorted(folder.rglob(f"{files}.csv*"))
+        measured = [path for path in paths if "_calib." in path.name or "_itl." in path.name]
+        found = calibrate(engine, measured, PRESET) if measured else None
+        for path in paths:
+            if path not in measured:
+                yield _compare(path, engine, found)
+
+
+def _compare(path: Path, engine: ModelKind, calibration: Calibration | None) -> Comparison:
+    real = list(_real(path))
+    config = RunConfig(
+        policy=NO_PROXY,
+        engine=EngineConfig(
+            kind=engine,
+            time=calibration.time if calibration else getattr(PRESET, engine),
+            kv_tokens=KV_TOKENS,
+        ),
+        frontend=calibration.frontend if calibration else FrontendTime(),
+        busy=calibration.busy if calibration else 1.0,
+    )
+    name = path.name.partition(".csv")[0]
+    made = simulate(config, iter(_sessions(real, name)))
+    return Comparison(name, engine, summarise(real, Slo()), summarise(made.rows, Slo()))
+
+
+def _real(path: Path) -> Iterator[Row]:
+    """The recorded rows in the order of sending; a burst is due at 0, when it began."""
+    with gzip.open(path, "rt") if path.suffix == ".gz" else path.open() as file:
+        for row in csv.DictReader(file):
+            yield Row(
+                id=row["i"],
+                arrival=float(row.get("arrival") or 0.0),
+                first=float(row["first"]),
+                last=float(row["last"]),
+                dispatched=float(row["sent"]),
+                prompt=int(row["prompt"]),
+                out=int(row["out"]),
+                cached=int(row["cached"]),
+                family=row["fam"],
+            )
+
+
+def _sessions(rows: Sequence[Row], name: str) -> Iterator[Session]:
+    """The same requests with other tokens: only what is shared matters."""
+    shared = next((size for key, size in SHARED.items() if key in name), 2000)
+    rng = Random(name)
+    prefixes = {family: fresh(rng, shared) for family in sorted({row.family for row in rows})}
+    for row in rows:
+        turn = Turn(
+            prompt=prefixes[row.family] + fresh(rng, row.prompt - shared),
+            output_tokens=row.out,
+            max_tokens=row.out,
+            family=row.family,
+        )
+        yield single(row.id, turn, row.arrival)
+
+
+HEAD = "| run | hit rate | makespan s | TTFT mean s | TTFT p50 s | TTFT p90 s | E2E mean s |"
+
+
+def table(comparisons: Sequence[Comparison]) -> str:
+    """Markdown: real -> simulated (difference)."""
+    lines = [HEAD, "|---|---|---|---|---|---|---|"]
+    for c in comparisons:
+        real, made = c.real, c.simulated
+        pairs = [
+            (real.makespan_s, made.makespan_s),
+            (real.ttft_s.mean, made.ttft_s.mean),
+            (real.ttft_s.p50, made.ttft_s.p50),
+            (real.ttft_s.p90, made.ttft_s.p90),
+            (real.e2e_s.mean, made.e2e_s.mean),
+        ]
+        cells = [f"{a:.3f} → {b:.3f} ({b / a - 1:+.1%})" for a, b in pairs]
+        hit = f"{real.hit_rate:.3f} → {made.hit_rate:.3f}"
+        lines.append(f"| {' | '.join([c.name, hit, *cells])} |")
+    return "\n".join(lines)
+
+
+def failures(comparisons: Sequence[Comparison]) -> list[str]:
+    """What is further off than `LIMITS` allow."""
+    broken = []
+    for c in comparisons:
+        hit, makespan, ttft = LIMITS[c.engine]
+        off = {
+            "hit rate": (abs(c.simulated.hit_rate - c.real.hit_rate), hit),
+            "makespan": (abs(c.simulated.makespan_s / c.real.makespan_s - 1), makespan),
+            "mean TTFT": (abs(c.simulated.ttft_s.mean / c.real.ttft_s.mean - 1), ttft),
+        }
+        broken += [
+            f"{c.name}: {what} off by {value:.3f}, allowed {most}"
+            for what, (value, most) in off.items()
+            if value > most
+        ]
+    return broken
+
+
+@click.command()
+@click.option("--data", type=click.Path(path_type=Path, exists=True), default=DATA)
+@click.option("--check", is_flag=True, help="Fail when a run is further off than promised.")
+def main(data: Path, check: bool) -> None:
+    """Calibrate, simulate every recorded run, print the table."""
+    comparisons = list(compare(data))
+    click.echo(table(comparisons))
+    worst = fmean(abs(c.simulated.makespan_s / c.real.makespan_s - 1) for c in comparisons)
+    click.echo(f"\nmean makespan error {worst:.1%}")
+    broken = failures(comparisons)
+    for line in broken:
+        click.echo(line, err=True)
+    if check and broken:
+        raise click.ClickException(f"{len(broken)} promises broken")
+
+
+if __name__ == "__main__":
+    main()

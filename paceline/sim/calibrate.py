@@ -1,0 +1,117 @@
+"""Fits step-time and front-end coefficients to measurements, starting from a preset.
+
+Relative errors are made least, every measurement alike, but those far off count for less: an engine
+has effects that the formula lacks, and a few points must not bend it. Coefficients that the data
+say little about (the split of `tw` and `c0`, say) stay near the preset: leaving it by a factor of e
+costs as much as an error of `PULL` in one measurement.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from math import copysign, exp, sqrt
+from pathlib import Path
+from statistics import median
+
+from msgspec import Struct, structs
+
+from paceline.engines.model.engine import EngineConfig, ModelKind
+from paceline.engines.model.presets import Preset
+from paceline.engines.model.steptime import StepTime, Work
+from paceline.sim.calibration import Calibration
+from paceline.sim.frontend import FrontendTime
+from paceline.sim.least_squares import minimise
+from paceline.sim.measurements import Measurement, read_measurements
+
+PULL = 0.02
+OUTLIER = 0.04
+"""Relative error from which a measurement's cost grows linearly, not as the square (Huber)."""
+BUSY = 1.05
+"""Where the fit of `busy` starts: what an H100 showed."""
+STEP_FIELDS = ("c0", "tw", "k", "a", "b", "g")
+FRONTEND_FIELDS = ("latency", "token", "request", "burst")
+LEAST = 1e-6
+"""Of a coefficient, in its unit over the default one's: logarithms need something."""
+CHUNK = EngineConfig().chunk_tokens
+"""Prefill tokens a step of the engine that was measured."""
+
+
+class Coefficients(Struct, frozen=True):
+    """What is fitted."""
+
+    time: StepTime
+    frontend: FrontendTime
+    busy: float
+
+
+def calibrate(engine: ModelKind, paths: Iterable[Path], preset: Preset) -> Calibration:
+    """Read and fit; CalibrationError about the files."""
+    measured = read_measurements(paths)
+    start = preset.vllm if engine == "vllm" else preset.sglang
+    found = fit(measured, start, FrontendTime())
+    return Calibration(
+        engine=engine,
+        time=found.time,
+        frontend=found.frontend,
+        busy=found.busy,
+        rows=len(measured),
+        error=median(abs(predict(m, found) / m.seconds - 1) for m in measured),
+    )
+
+
+def fit(measured: Sequence[Measurement], start: StepTime, front: FrontendTime) -> Coefficients:
+    """The coefficients near `start` and `front` that explain the measurements best; `s` is 1."""
+    base = [max(getattr(start, name) * start.s, LEAST) for name in STEP_FIELDS]
+    base += [*(getattr(front, name) for name in FRONTEND_FIELDS), BUSY]
+
+    def residuals(logs: Sequence[float]) -> list[float]:
+        found = _coefficients(start, base, logs)
+        errors = [_huber(predict(m, found) / m.seconds - 1) for m in measured]
+        return errors + [PULL * value for value in logs]
+
+    return _coefficients(start, base, minimise(residuals, [0.0] * len(base)))
+
+
+def predict(measured: Measurement, found: Coefficients) -> float:
+    """Seconds that the model would take for what was measured."""
+    time, frontend = found.time, found.frontend
+    if measured.kind == "decode":
+        work = Work()
+        for _ in range(measured.batch):
+            work.decode(measured.prompt)
+        return found.busy * time.seconds(work)
+    outside = frontend.latency + frontend.token * measured.prompt
+    outside += frontend.request * measured.batch
+    if measured.kind == "burst":
+        outside += frontend.burst
+    first, *rest = (time.seconds(work) for work in _prefills(measured))
+    return outside + first + found.busy * sum(rest)
+
+
+def _prefills(measured: Measurement) -> list[Work]:
+    """The steps that prefill `batch` prompts, one after the other in chunks."""
+    steps = [Work()]
+    for _ in range(measured.batch):
+        done = measured.cached
+        while done < measured.prompt:
+            if steps[-1].tokens == CHUNK:
+                steps.append(Work())
+            count = min(measured.prompt - done, CHUNK - steps[-1].tokens)
+            steps[-1].prefill(count, done)
+            done += count
+    return steps
+
+
+def _coefficients(start: StepTime, base: Sequence[float], logs: Sequence[float]) -> Coefficients:
+    values = [value * exp(x) for value, x in zip(base, logs, strict=True)]
+    step = dict(zip(STEP_FIELDS, values[: len(STEP_FIELDS)], strict=True))
+    *rest, busy = values[len(STEP_FIELDS) :]
+    front = dict(zip(FRONTEND_FIELDS, rest, strict=True))
+    return Coefficients(structs.replace(start, s=1.0, **step), FrontendTime(**front), busy)
+
+
+def _huber(error: float) -> float:
+    """The residual whose square is Huber's cost of `error`."""
+    if abs(error) <= OUTLIER:
+        return error
+    return copysign(sqrt(2 * OUTLIER * abs(error) - OUTLIER**2), error)

@@ -1,0 +1,201 @@
+"""What holds for every run, whatever the policy, the engine and the workload."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from paceline.engines.model.engine import SequenceRequest
+from paceline.policies.registry import PolicyError
+from paceline.scheduler.config import SchedulerConfig
+from paceline.scheduler.events import Arrived, Event
+from paceline.sim.arrivals import Gaps
+from paceline.sim.driver import Driver
+from paceline.sim.experiment import Job, Outcome, run
+from paceline.sim.generators import Agents, Chat, Forks, Generator, Gsp
+from paceline.sim.run import NO_PROXY, RunConfig, simulate
+from paceline.sim.source import Source
+from paceline.sim.spec import Arrivals, Synthetic
+from paceline.sim.workload import single
+from tests.sim.dialogue import FLAT, NO_FRONTEND, engine, outcome, turn
+
+GENERATORS: list[Generator] = [
+    Gsp(groups=5, members=4, shared=200, unique=30, output=5),
+    Gsp(groups=5, members=4, shared=200, unique=30, output=5, popularity="zipf"),
+    Chat(sessions=6, turns=3, system=60, user=30, output=20, think=0.5),
+    Agents(sessions=4, turns=3, templates=2, system=150, result=30, output=10, tool=0.1),
+    Forks(prompts=4, samples=3, shared=20, prompt=90, output=20),
+]
+POLICIES = [NO_PROXY, "fcfs", "lpm", "random"]
+
+
+@st.composite
+def jobs(draw: st.DrawFn) -> Job:
+    """Small runs of all kinds."""
+    rate = draw(st.sampled_from([None, 2.0, 40.0]))
+    gap: Gaps = draw(st.sampled_from(["poisson", "gamma", "weibull"]))
+    config = RunConfig(
+        policy=draw(st.sampled_from(POLICIES)),
+        backends=draw(st.integers(1, 3)),
+        engine=engine(
+            kind=draw(st.sampled_from(["vllm", "sglang"])),
+            kv_tokens=draw(st.sampled_from([600, 1500, 20_000])),
+            chunk_tokens=draw(st.sampled_from([128, 8192])),
+        ),
+        concurrency=draw(st.sampled_from([None, 1, 4])),
+        seed=draw(st.integers(0, 3)),
+        keep_steps=True,
+    )
+    workload = Synthetic(
+        generator=draw(st.sampled_from(GENERATORS)),
+        arrivals=Arrivals(rate=rate, gap=gap, cv=2.0),
+    )
+    return Job(config=config, workload=workload, keep=True)
+
+
+@settings(max_examples=40, deadline=None)
+@given(jobs())
+def test_conservation_and_causality(job: Job) -> None:
+    """Every request that arrives ends once; its instants follow one another; no time goes back."""
+    made = run(job)
+    ids = [row.id for row in made.rows]
+    assert len(set(ids)) == len(ids) == made.summary.requests
+    assert [row.arrival for row in made.rows] == sorted(row.arrival for row in made.rows)
+    for row in made.rows:
+        if row.last is None:
+            assert row.reason == "too_long"
+            continue
+        assert row.dispatched is not None
+        assert row.first is not None
+        assert row.arrival <= row.dispatched < row.first <= row.last
+        assert 0 <= row.cached < row.prompt
+        assert row.out >= 1
+    for steps in made.steps.values():
+        starts = [step.start for step in steps]
+        assert starts == sorted(starts)
+
+
+@settings(max_examples=10, deadline=None)
+@given(jobs())
+def test_same_seed_same_bytes(job: Job) -> None:
+    """A run can be repeated to the byte."""
+    assert msgspec.json.encode(run(job)) == msgspec.json.encode(run(job))
+
+
+@pytest.mark.parametrize("number", range(len(GENERATORS)))
+def test_every_policy_meets_the_same_requests(number: int) -> None:
+    """Which requests come, with which prompts and answers, does not depend on the policy."""
+
+    def asked(policy: str) -> set[tuple[str, int, int]]:
+        config = RunConfig(policy=policy, engine=engine(kv_tokens=50_000))
+        job = Job(config=config, workload=Synthetic(generator=GENERATORS[number]), keep=True)
+        return {(row.id, row.prompt, row.out) for row in run(job).rows}
+
+    assert asked("lpm") == asked(NO_PROXY) == asked("random")
+
+
+class Listener:
+    """In place of a scheduler: keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+
+    def handle(self, event: Event, now: float) -> list[object]:
+        self.events.append(event)
+        return []
+
+    def deadline(self) -> None:
+        return None
+
+
+def test_the_scheduler_never_sees_the_answer() -> None:
+    """Oracle boundary: turns that differ in their true answers alone look alike to it."""
+    told: list[list[Event]] = []
+    for out in (3, 300):
+        listener = Listener()
+        truth: dict[str, SequenceRequest] = {}
+        asked = turn(out=out)
+        asked.max_tokens = 500
+        driver = Driver(listener, {})  # type: ignore[arg-type]
+        Source(iter([single("a", asked)]), truth, None).begin(driver)
+        driver.run()
+        assert truth["a"].output_tokens == out
+        told.append(listener.events)
+    assert told[0] == told[1]
+    assert isinstance(told[0][0], Arrived)
+
+
+def test_a_lone_request_takes_what_its_steps_take() -> None:
+    """One step for the prompt, one for each further token: 1 s each, and nothing else."""
+    config = RunConfig(policy="fcfs", engine=engine(time=FLAT), frontend=NO_FRONTEND)
+    (row,) = simulate(config, iter([single("a", turn(out=3), 2.0)])).rows
+    assert (row.arrival, row.first, row.last) == (2.0, 3.0, 5.0)
+
+
+def test_a_busy_engine_is_slower() -> None:
+    """`busy` stretches the steps that follow another, not the first after a pause."""
+    config = RunConfig(policy="fcfs", engine=engine(time=FLAT), frontend=NO_FRONTEND, busy=1.5)
+    (row,) = simulate(config, iter([single("a", turn(out=3))])).rows
+    assert (row.first, row.last) == (1.0, 4.0)
+
+
+def test_the_front_end_delays_a_lone_request() -> None:
+    """Its latency, its share of the API server and its tokens come before the first step."""
+    config = RunConfig(policy=NO_PROXY, engine=engine(time=FLAT))
+    (row,) = simulate(config, iter([single("a", turn(tokens=1000))])).rows
+    assert row.first == pytest.approx(1.0 + 0.0100 + 0.00103 + 1000 * 0.7e-6)
+
+
+def test_a_burst_starts_together() -> None:
+    """What comes in one instant reaches the engine when the last of it is worked off."""
+    config = RunConfig(policy=NO_PROXY, engine=engine(time=FLAT, kv_tokens=50_000))
+    burst = [single(f"{i}", turn(tokens=100)) for i in range(200)]
+    rows = simulate(config, iter(burst)).rows
+    start = 0.0100 + 0.017 + 200 * 0.00103 + 100 * 0.7e-6
+    firsts = sorted({round(row.first or 0.0, 6) for row in rows})
+    assert firsts == pytest.approx([1.0 + start])
+
+
+def test_a_prompt_longer_than_the_pool_fails_alone() -> None:
+    """The engine refuses it; its session ends, others go on."""
+    config = RunConfig(policy="lpm", engine=engine(kv_tokens=500))
+    sessions = [single("long", turn(tokens=600)), single("short", turn(tokens=60))]
+    long, short = simulate(config, iter(sessions)).rows
+    assert (long.reason, long.last, short.last is None) == ("too_long", None, False)
+
+
+def test_refusals_are_counted() -> None:
+    """A queue that is full refuses, as the proxy does, and says so in the figures."""
+    made = outcome("fcfs", scheduler=SchedulerConfig(max_waiting=3))
+    refused = [row for row in made.rows if row.reason == "queue_full"]
+    assert made.summary.refused == len(refused) > 0
+    assert made.summary.completed + made.summary.refused == made.summary.requests == 24
+
+
+def test_the_load_is_polled_while_there_is_some() -> None:
+    """One sample every half second of work for each backend, however often it is dispatched to."""
+    config = {"engine": engine(time=FLAT), "frontend": NO_FRONTEND}
+    made: Outcome = outcome("lpm", **config)
+    times = [sample.time for sample in made.samples]
+    assert times == [0.5 * (i + 1) for i in range(len(times))]
+    assert made.summary.makespan_s <= times[-1] < made.summary.makespan_s + 1.0
+
+
+def test_prefix_order_beats_the_order_of_arrival() -> None:
+    """With a pool of few families lpm hits more than fcfs; with room for all they are alike."""
+    small = engine(kv_tokens=1000, chunk_tokens=400)
+    lpm, fcfs = (outcome(policy, engine=small).summary for policy in ("lpm", "fcfs"))
+    assert lpm.hit_rate > fcfs.hit_rate + 0.1
+    assert lpm.makespan_s < fcfs.makespan_s
+    roomy = engine(kv_tokens=20_000)
+    lpm, fcfs = (outcome(policy, engine=roomy).summary for policy in ("lpm", "fcfs"))
+    assert lpm.hit_rate == fcfs.hit_rate
+    assert lpm.makespan_s == pytest.approx(fcfs.makespan_s, rel=0.05)
+
+
+def test_an_unknown_policy_is_named() -> None:
+    """The error is the registry's."""
+    with pytest.raises(PolicyError, match="lmp"):
+        outcome("lmp")
