@@ -14,6 +14,7 @@ FULL = Snapshot(
     in_flight=5,
     mean_wait_seconds=0.5,
     trie_nodes=17,
+    trie_blocks=18,
     queues=[QueueSnapshot(model="m", waiting=3, held=2, oldest_seconds=1.5)],
     backends=[
         BackendSnapshot(
