@@ -6,15 +6,16 @@ from paceline.policies.hrrn import Hrrn
 from tests.policies.lineup import LineUp
 
 
-def test_short_ones_go_first_until_long_ones_have_waited() -> None:
-    """`long` (610 uncached) came at token 410. After 310 more its ratio is 310/610, and that of
-    `short` (110, just come) is 0; another 110 later a fresh one is passed as well."""
+def test_short_ones_pass_until_long_ones_have_waited() -> None:
+    """The ratio of `long` (610 uncached) grows six times slower than that of `short` (110)."""
     line = LineUp(Hrrn(max_wait_factor=1e9))
-    line.wait("long", "uvwxyz")
     line.wait("first", "pqr")
-    assert line.next(0.2) == "long", "nothing was processed since: all ratios are 0, the oldest goes"
-    line.wait("short", "s", at=0.25)
-    assert line.next(0.3) == "first", "610 of 310 tokens against 610 of 110... of who came before"
+    line.wait("long", "uvwxyz")
+    line.wait("short1", "s")
+    assert line.next(0.2) == "first", "nothing was computed since they came: the oldest goes"
+    assert line.next(0.3) == "short1", "310/110 against 310/610"
+    line.wait("short2", "t", at=0.35)
+    assert line.next(0.4) == "long", "420/610 against 0/110"
 
 
 def test_waiting_is_counted_in_tokens() -> None:

@@ -32,8 +32,8 @@ SERVICE = 0.25
 
 
 class Hour:
-    """A backend that serves four requests a second is sent as many: one in forty is cold, the others
-    are of one hot family. A burst of 40 at the start keeps a backlog."""
+    """A backend that serves four requests a second is sent as many: one in forty is cold, the
+    others are of one hot family. A burst of 40 at the start keeps a backlog."""
 
     def __init__(self, policy: Bounded) -> None:
         self.scheduler = Scheduler(SchedulerConfig(), policy)
@@ -75,8 +75,8 @@ class Hour:
 
 @pytest.mark.parametrize("policy", BOUNDED)
 def test_a_cold_request_gets_its_turn(policy: type[Bounded]) -> None:
-    """Under an hour of a hot family, each cold request goes once it waited max_wait_factor times the
-    recent mean, give or take the two in service and another one that is overdue."""
+    """In an hour of a hot family, each cold request goes once it waited `max_wait_factor` times the
+    recent mean, give or take the service of the one before it."""
     hour = Hour(policy())
     hour.play()
     cold = [id for id in hour.waits if id.startswith("cold")]

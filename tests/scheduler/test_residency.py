@@ -79,7 +79,7 @@ def test_shared_nodes_count_once() -> None:
 
 
 def test_what_ended_leaves_room() -> None:
-    """A cached prefix that nobody runs with counts as new: to use it is to keep it from eviction."""
+    """A cached prefix that nobody runs with counts as new: using it keeps it from eviction."""
     pool = Pool()
     pool.cache.land(pool.launch("xy"), 20)
     assert pool.cache.new_tokens(pool.enter("xyz")) == 300 + 30

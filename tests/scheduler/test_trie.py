@@ -12,8 +12,17 @@ from paceline.policies.lpm import Lpm
 from paceline.scheduler.blocks import MAX_BLOCKS, chain
 from paceline.scheduler.config import SchedulerConfig
 from paceline.scheduler.entry import Entry
-from paceline.scheduler.events import Action, Arrived, BackendChanged, Cancelled, Dispatch, Event
-from paceline.scheduler.events import Failed, Finished, FirstByte
+from paceline.scheduler.events import (
+    Action,
+    Arrived,
+    BackendChanged,
+    Cancelled,
+    Dispatch,
+    Event,
+    Failed,
+    Finished,
+    FirstByte,
+)
 from paceline.scheduler.reference_trie import ReferenceTrie
 from paceline.scheduler.residency import Residency
 from paceline.scheduler.scheduler import Scheduler
@@ -81,14 +90,17 @@ def tell(trie: Trie, story: list[tuple[str, str | int]], late: bool) -> list[lis
             event = Arrived(request(f"r{number}", which, at=number))
         elif known:
             id = known[which % len(known)]
-            events = {"byte": FirstByte(id), "finish": Finished(id, Usage(output_tokens=9))}
+            events: dict[str, Event] = {
+                "byte": FirstByte(id),
+                "finish": Finished(id, Usage(output_tokens=9)),
+            }
             event = (events | {"cancel": Cancelled(id), "retry": Failed(id, retry=True)})[what]
         else:
             continue
         answers.append(scheduler.handle(event, float(number)))
         matches = [(e.request.id, e.match) for e in scheduler._entries.values() if e.waiting]
         pools = [(b.cache._occupied, b.cache.flying_tokens) for b in scheduler._fleet]
-        answers.append(matches + pools)  # type: ignore[arg-type, operator]
+        answers.append(matches + pools)  # type: ignore[arg-type]
     return answers
 
 
