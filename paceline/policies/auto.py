@@ -1,9 +1,9 @@
 """The default, which needs no tuning: strict tiers, then tenants' turns, then longest prefix match.
 
 Tiers come from `Request.priority`. Tenants take turns (`fair`) only while several wait. Within one,
-longest prefix match with the bound of three mean waits: of all orders it has the least makespan or
-mean time to first token, or comes within 1% of it, on each workload of bench/policies.py and with
-either engine, where `hrrn` loses up to 16% (p45 on vLLM). docs/policies.md has the table.
+longest prefix match with the bound of three mean waits: on one replica it comes within 3% of the
+best order on each workload of bench/policies.py and with either engine, where `hrrn` loses up to
+18% (p20 on SGLang) and `k-lpm` up to 3%. docs/policies.md has the table.
 """
 
 from __future__ import annotations

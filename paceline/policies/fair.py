@@ -20,6 +20,9 @@ from paceline.scheduler.types import Request
 OUTPUT_WEIGHT = 2.0
 """What an output token costs in prompt tokens (VTC)."""
 
+MAX_OWING = 1000
+"""Tenants that do not wait but are ahead of the others, and for which that is remembered."""
+
 
 class Fair(Lpm):
     """Equal work for each tenant; within a tenant, longest prefix match first."""
@@ -78,5 +81,8 @@ class Fair(Lpm):
         """Forget tenants that neither wait nor owe; amortised O(1)."""
         if len(self._used) > self._sweep_at:
             start = self._round * self.quantum
-            self._used = {t: u for t, u in self._used.items() if t in self._waiting or u > start}
+            idle = [tenant for tenant in self._used if tenant not in self._waiting]
+            owing = [tenant for tenant in idle if self._used[tenant] > start]
+            for tenant in set(idle).difference(owing[-MAX_OWING:]):
+                del self._used[tenant]
             self._sweep_at = 64 + 2 * len(self._used)

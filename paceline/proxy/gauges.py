@@ -18,6 +18,7 @@ WHOLE: Readers[Snapshot] = {
     "waiting_requests": ("Requests in the queues.", lambda s: s.waiting),
     "waiting_tokens": ("Prompt tokens in the queues.", lambda s: s.waiting_tokens),
     "trie_nodes": ("Nodes of the prefix trie.", lambda s: s.trie_nodes),
+    "trie_blocks": ("Blocks of prompts in the trie: its memory.", lambda s: s.trie_blocks),
 }
 PER_QUEUE: Readers[QueueSnapshot] = {
     "requests": ("Requests waiting for this model.", lambda q: q.waiting),

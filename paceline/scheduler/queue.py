@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
 from itertools import islice
+from typing import Protocol
 
 from paceline.scheduler.entry import Entry
+from paceline.scheduler.estimates import Mean
 from paceline.scheduler.line import Key, Lane, Line
 from paceline.scheduler.policy import Policy, View
 from paceline.scheduler.snapshot import QueueSnapshot
@@ -20,6 +22,12 @@ RETRIED = float("inf")
 """Tier of a request that comes back after a failure: before all others."""
 WINDOW = 256
 """Old requests that a hungry backend may look through in a line."""
+
+
+class QueueView(View, Protocol):
+    """The view, whose mean wait is set to that of the line that is looked at."""
+
+    waits: Mean
 
 
 class WaitQueue:
@@ -50,7 +58,7 @@ class WaitQueue:
         """Who arrived first; there must be somebody."""
         return min((next(iter(line.ages)) for line in self._lines.values()), key=_seq)
 
-    def add(self, entry: Entry, mean_wait: float, view: View) -> None:
+    def add(self, entry: Entry, mean_wait: float, view: QueueView) -> None:
         """A new entry; `mean_wait` is what its line starts from if it is the first there."""
         request = entry.request
         tier = RETRIED if entry.retried else request.priority if self._policy.strict else 0.0
@@ -62,7 +70,7 @@ class WaitQueue:
         line.ages[entry] = None
         self.rank(entry, view)
 
-    def rank(self, entry: Entry, view: View) -> None:
+    def rank(self, entry: Entry, view: QueueView) -> None:
         """Ask the policy about the entry; it is in the open lane afterwards."""
         entry.bucket = self._policy.bucket(entry.request, view)
         entry.key = self._policy.order(entry.request, view)
@@ -78,7 +86,7 @@ class WaitQueue:
             del self._lines[line.tier, line.share]
 
     def first(
-        self, lanes: Collection[Lane], view: View, tried: Collection[Entry]
+        self, lanes: Collection[Lane], view: QueueView, tried: Collection[Entry]
     ) -> tuple[Entry, bool] | None:
         """Who goes next of those in these lanes, and whether for its age: then it may be in any
         lane but not among the `tried`. Who is found remains where it is."""
@@ -89,13 +97,13 @@ class WaitQueue:
                 return entry, not young
         return None
 
-    def elders(self, view: View) -> Iterator[Entry]:
+    def elders(self, view: QueueView) -> Iterator[Entry]:
         """Old entries that are not held, in the order of turns."""
         for lines in self._turns(view):
             for line in lines:
                 yield from (e for e in islice(line.ages, WINDOW) if e.held_by is None)
 
-    def park(self, entry: Entry, lane: Lane, view: View) -> None:
+    def park(self, entry: Entry, lane: Lane, view: QueueView) -> None:
         """Put an entry in a lane under the key it has."""
         self._place(entry, lane, view)
 
@@ -109,7 +117,7 @@ class WaitQueue:
         entry.held_by = leader
         self._held.setdefault(leader, []).append(entry)
 
-    def release(self, leader: Entry, view: View) -> None:
+    def release(self, leader: Entry, view: QueueView) -> None:
         """Let the leader's followers go on."""
         for entry in self._held.pop(leader, ()):
             if entry.held_by is leader:
@@ -132,7 +140,7 @@ class WaitQueue:
         """Whether the next request was found not to fit there."""
         return backend in self._closed
 
-    def merge(self, lane: str, view: View) -> None:
+    def merge(self, lane: str, view: QueueView) -> None:
         """Move a lane's entries to the open lane: its backend changed."""
         for line in self._lines.values():
             for entry in line.empty(lane):
@@ -147,7 +155,7 @@ class WaitQueue:
             oldest_seconds=now - self.oldest().request.arrived_at,
         )
 
-    def _turns(self, view: View) -> Iterator[list[Line]]:
+    def _turns(self, view: QueueView) -> Iterator[list[Line]]:
         """Lines that may go together, those whose turn it is first."""
         lines = list(self._lines.values())
         if len(lines) < 2:
@@ -159,11 +167,11 @@ class WaitQueue:
             yield [line for line, turn in turns.items() if turn == now]
             turns = {line: turn for line, turn in turns.items() if turn != now}
 
-    def _turn(self, line: Line, view: View) -> tuple[float, float]:
+    def _turn(self, line: Line, view: QueueView) -> tuple[float, float]:
         return -line.tier, self._policy.turn(line.share, view)
 
     def _best(
-        self, line: Line, lanes: Collection[Lane], view: View, tried: Collection[Entry]
+        self, line: Line, lanes: Collection[Lane], view: QueueView, tried: Collection[Entry]
     ) -> Best | None:
         """The oldest if it is overdue, or else the first in order."""
         view.waits = line.waits
@@ -178,10 +186,10 @@ class WaitQueue:
             return min([(True, self._now(h[3], view), h[1], h[3]) for h in heads], default=None)
         return (True, *heads[0][:2], heads[0][3]) if heads else None
 
-    def _now(self, entry: Entry, view: View) -> Key:
+    def _now(self, entry: Entry, view: QueueView) -> Key:
         return self._policy.rank(entry.request, view) if self._bucketed else entry.key
 
-    def _before(self, entry: Entry, other: Entry, view: View) -> bool:
+    def _before(self, entry: Entry, other: Entry, view: QueueView) -> bool:
         """Whether the entry goes before the other one at this instant, but for their age."""
         assert entry.line is not None
         assert other.line is not None
@@ -191,7 +199,7 @@ class WaitQueue:
                 return mine < its
         return (self._now(entry, view), entry.seq) < (self._now(other, view), other.seq)
 
-    def _place(self, entry: Entry, lane: Lane, view: View) -> None:
+    def _place(self, entry: Entry, lane: Lane, view: QueueView) -> None:
         self._retire(entry)
         assert entry.line is not None
         entry.line.push(entry, lane)

@@ -31,7 +31,7 @@ def test_names_everything_to_look_at() -> None:
     """Address, policy, each backend with its models or its trouble, metrics and state."""
     text = banner(CONFIG, BASE, FULL.backends)
     assert text.splitlines()[0].endswith(f"listens on {BASE}")
-    assert "  policy   lpm\n" in text
+    assert "  policy   auto\n" in text
     assert "  backend  http://a:1 (m)\n" in text
     assert "  backend  b:2 at http://10.0.0.8:2 (down: asked again until it answers)\n" in text
     assert f"  metrics  {BASE}/metrics\n" in text

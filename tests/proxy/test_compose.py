@@ -91,7 +91,7 @@ async def test_a_record_is_logged_and_counted(capsys: pytest.CaptureFixture[str]
 async def test_state_names_the_policy() -> None:
     """`/paceline/state` is the scheduler of this proxy."""
     state = json.loads(Proxy(CONFIG).gateway.state())
-    assert state["policy"] == "lpm"
+    assert state["policy"] == "auto"
     assert state["scheduler"]["waiting"] == 0
 
 

@@ -14,6 +14,7 @@ FULL = Snapshot(
     in_flight=5,
     mean_wait_seconds=0.5,
     trie_nodes=17,
+    trie_blocks=18,
     queues=[QueueSnapshot(model="m", waiting=3, held=2, oldest_seconds=1.5)],
     backends=[
         BackendSnapshot(
@@ -59,6 +60,7 @@ def test_shows_queue_trie_and_backends() -> None:
         "paceline_waiting_requests 3.0",
         "paceline_waiting_tokens 4096.0",
         "paceline_trie_nodes 17.0",
+        "paceline_trie_blocks 18.0",
         'paceline_queue_requests{model="m"} 3.0',
         'paceline_queue_held_requests{model="m"} 2.0',
         'paceline_queue_oldest_seconds{model="m"} 1.5',

@@ -16,6 +16,7 @@ EMPTY = Snapshot(
     in_flight=0,
     mean_wait_seconds=0.0,
     trie_nodes=0,
+    trie_blocks=0,
     queues=[],
     backends=[],
 )

@@ -136,6 +136,7 @@ def check(scheduler: Scheduler, waiting: dict[str, None], running: dict[str, str
             if item[2] == item[3].version
         }
         assert set(queue._closed.values()) <= set(queue)
+        assert len(queue) == len(list(queue))
         for entry in queue:
             if entry.held_by is None:
                 assert entry.request.id in live

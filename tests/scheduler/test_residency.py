@@ -78,6 +78,13 @@ def test_shared_nodes_count_once() -> None:
     assert pool.cache.flying_tokens == 200 + 30
 
 
+def test_what_ended_leaves_room() -> None:
+    """A cached prefix that nobody runs with counts as new: using it keeps it from eviction."""
+    pool = Pool()
+    pool.cache.land(pool.launch("xy"), 20)
+    assert pool.cache.new_tokens(pool.enter("xyz")) == 300 + 30
+
+
 def test_oldest_goes_first_and_leaf_first() -> None:
     """The pool evicts the prompt used longest ago; what newer ones share stays."""
     pool = Pool(capacity=560)

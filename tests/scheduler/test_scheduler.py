@@ -249,6 +249,26 @@ class TestLeaders:
         talk.arrive("lead", "xxx")
         assert talk.arrive("f1", "xxx") == "f1->b"
 
+    def test_a_leader_of_many_prefills_alone(self) -> None:
+        """Its step is not shared: it waits until the engine has started what it was sent, and what
+        comes behind it waits for its first byte."""
+        talk = Talk(sglang(kv_tokens=None), config=SchedulerConfig(follower_min_tokens=100))  # type: ignore[arg-type]
+        talk.arrive("busy", "pqrstuvw", tail=90)
+        for id in ("lead", "f1", "f2"):
+            assert talk.arrive(id, "xxx", at=0.1) == ""
+        assert talk.arrive("small", at=0.2) == ""
+        assert talk.first_byte("busy", 0.3) == "lead->s"
+        assert talk.dispatches["lead"].reason == "leader"
+        assert talk.first_byte("lead", 0.4) == "f1->s f2->s small->s"
+
+    def test_a_leader_of_one_shares_its_step(self) -> None:
+        """For a single follower the fuller step is worth more."""
+        talk = Talk(sglang(kv_tokens=None), config=SchedulerConfig(follower_min_tokens=100))  # type: ignore[arg-type]
+        talk.arrive("busy", "pqrstuvw", tail=90)
+        for id, prefix in [("a", "y"), ("lead", "xxx"), ("f1", "xxx")]:
+            talk.arrive(id, prefix, at=0.1)
+        assert talk.first_byte("busy", 0.3) == "a->s lead->s"
+
     def test_unseen_leaders_publish_in_time(self) -> None:
         """A leader without streaming releases its followers at its estimated end of prefill."""
         config = SchedulerConfig(follower_min_tokens=100)
@@ -522,6 +542,25 @@ class Coldest(Policy):
 
     def place(self, request: Request, view: View) -> Backend:
         return min(view.backends, key=lambda backend: view.cached(request, backend))
+
+
+class Halves(Fcfs):
+    """Two buckets, and no rank of its own."""
+
+    def bucket(self, request: Request, view: View) -> int:
+        return len(request.prefix) % 2
+
+
+def test_without_a_rank_the_order_holds_across_buckets() -> None:
+    """A policy that only has buckets is served as if it had none."""
+    talk = Talk(backend(kv_tokens=None, chunk_tokens=4000), policy=Halves())
+    talk.say(BackendChanged(backend(up=False)), 0.0)
+    for number in range(5):
+        talk.arrive(str(number), "x" * number, at=number / 10)
+    up = BackendChanged(backend(kv_tokens=None, chunk_tokens=4000))
+    assert talk.say(up, 1.0) == "0->b 1->b 2->b 3->b 4->b"
+    view = talk.scheduler._view
+    assert Halves().rank(request("a", at=3.0), view) == (3.0,)
 
 
 def test_place_decides() -> None:
