@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from heapq import heapify, heappop, heappush
 
 from paceline.scheduler.config import SchedulerConfig
@@ -65,6 +66,11 @@ class Admission:
         if self._served_at is not None:
             self._gap.add(now - self._served_at)
         self._served_at = now
+
+    @property
+    def earliest(self) -> float:
+        """No deadline is before this one, which may be of somebody who is gone."""
+        return self._expiries[0][0] if self._expiries else math.inf
 
     def next_expiry(self) -> float | None:
         """The earliest deadline of those that wait."""

@@ -104,7 +104,8 @@ class Choice:
     def place(self, entry: Entry, wanting: dict[str, Backend], anywhere: bool = False) -> Placed:
         """Decide about one request; `anywhere` lifts its tie to a warm but busy backend."""
         candidates = self._candidates(entry, wanting)
-        warm = self._warmest(entry)
+        all_want = len(wanting) == len(self._fleet.serving(entry.request.model))
+        warm = None if all_want else self._warmest(entry)
         if warm is not None and warm.id not in wanting and not anywhere:
             candidates = [b for b in candidates if self._as_warm(entry, b, warm)]
             if not candidates:

@@ -63,21 +63,19 @@ class Backend:
         capacity = self.cache.capacity
         return None if capacity is None else capacity - self.cache.flying_tokens
 
-    @property
-    def _feed_tokens(self) -> float:
-        return self.spec.chunk_tokens * self._config.feed_chunks
-
     def update(self, spec: BackendSpec) -> Entries:
         """Take over new facts; a smaller pool holds less."""
         self.spec = spec
+        self._feed_tokens = spec.chunk_tokens * self._config.feed_chunks
         return self.cache.resize(spec.kv_tokens)
 
     def wants_more(self) -> bool:
         """Below its feed target: too little uncached work there to fill its next steps."""
+        hungry = not self._unstarted
         limit = self.spec.max_running
-        if limit is not None and len(self.in_flight) > limit - (not self.hungry):
+        if limit is not None and len(self.in_flight) > limit - (not hungry):
             return False
-        return self.hungry or self.prefill_tokens < self._feed_tokens
+        return hungry or self.prefill_tokens < self._feed_tokens
 
     def fits(self, entry: Entry) -> bool:
         """Whether its work fits into the feed target, and its KV beside that of those in flight."""

@@ -6,6 +6,7 @@ as any prompt with it does. That is LRU with the leaf evicted first, as both eng
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterable
 from itertools import islice
 
@@ -27,8 +28,9 @@ class Residency:
         self._occupied = 0
         """Tokens of the pool in use: nodes present here, tails and answers."""
         self._max_recent = max_recent
-        self._recent: dict[Entry, int] = {}
-        """Ended prompts, oldest first, with the tokens that only they hold (tail and answer)."""
+        self._recent: OrderedDict[Entry, int] = OrderedDict()
+        """Ended prompts, oldest first, with the tokens that only they hold (tail and answer).
+        Ordered, because the first of a plain dict is found by walking over all deleted before."""
 
     @property
     def recent(self) -> int:
@@ -139,8 +141,8 @@ class Residency:
         return self.capacity is not None and self._occupied > self.capacity
 
     def _evict(self) -> Entries:
-        entry = next(iter(self._recent))
-        self._occupied -= self._recent.pop(entry)
+        entry, own = self._recent.popitem(last=False)
+        self._occupied -= own
         return self._release(entry)
 
     def _release(self, entry: Entry) -> Entries:

@@ -184,6 +184,8 @@ class PrefixTrie:
 def _shared(mine: tuple[int, ...], keys: tuple[int, ...], depth: int) -> int:
     """How many of a node's blocks a prompt has from `depth` on: one key agrees, or none after."""
     low, high = 1, min(len(mine), len(keys) - depth)
+    if mine[high - 1] == keys[depth + high - 1]:
+        return high
     while low < high:
         middle = (low + high + 1) // 2
         if mine[middle - 1] == keys[depth + middle - 1]:
