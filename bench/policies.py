@@ -20,8 +20,10 @@ from pathlib import Path
 import click
 
 from bench.figures import Run, summarise
-from bench.virtual import WORKLOADS, Workload, jain, play
-from paceline.policies import registry
+from bench.virtual import PRESET, WORKLOADS, Workload, jain, play
+from paceline.engines.model.engine import ModelKind
+from paceline.policies.registry import GROUP
+from paceline.sim.run import NO_PROXY
 
 TENANTS = replace(WORKLOADS["many"], tenants=("heavy", "heavy", "heavy", "heavy", "light"))
 DIRECT = "direct"
@@ -38,7 +40,7 @@ def cases() -> Iterator[tuple[str, Workload, int]]:
     yield "tenants", TENANTS, 1
 
 
-def measure(kind: str, name: str, workload: Workload, replicas: int, target: str) -> Run:
+def measure(kind: ModelKind, name: str, workload: Workload, replicas: int, target: str) -> Run:
     """One run of one policy, or directly."""
     policy = NO_PROXY if target == DIRECT else target
     played = play(workload, kind, policy, replicas)
@@ -129,11 +131,11 @@ def plot(runs: Sequence[Run], path: Path) -> None:
 @click.option("--plot", "path", type=click.Path(path_type=Path), help="Draw the runs here.")
 def main(policies: str, engines: str, as_markdown: bool, path: Path | None) -> None:
     """Run all and print a table."""
-    names = policies.split(",") if policies else sorted(entry_points(group=registry.GROUP).names)
+    names = policies.split(",") if policies else sorted(entry_points(group=GROUP).names)
     runs = []
     print(line(HEAD))
     for name, workload, replicas in cases():
-        for engine in engines.split(","):
+        for engine in (kind for kind in PRESET if kind in engines.split(",")):
             for target in [DIRECT, *names]:
                 runs.append(measure(engine, name, workload, replicas, target))
                 print(line(row(runs[-1])), flush=True)

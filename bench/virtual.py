@@ -8,14 +8,17 @@ from dataclasses import dataclass
 
 from bench.load import Result
 from paceline.engines.model.engine import EngineConfig, ModelKind
-from paceline.engines.model.presets import PRESETS
+from paceline.engines.model.presets import PRESETS, Preset
 from paceline.sim.record import Row
 from paceline.sim.run import RunConfig, simulate
 from paceline.sim.workload import Session, Turn, single
 from paceline.sim.workload import Workload as Sessions
 
 KV_TOKENS = 65_536
-PRESET = {"vllm": PRESETS["llama-3.1-8b-h100"], "sglang": PRESETS["llama-3.1-8b-h100-triton"]}
+PRESET: dict[ModelKind, Preset] = {
+    "vllm": PRESETS["llama-3.1-8b-h100"],
+    "sglang": PRESETS["llama-3.1-8b-h100-triton"],
+}
 """As on the H100 with which the models were compared (tests/engines/model/test_measured.py)."""
 
 

@@ -18,6 +18,9 @@ from paceline.scheduler.policy import Policy
 from paceline.scheduler.scheduler import Scheduler
 from paceline.scheduler.types import BackendSpec, Request, Usage
 
+CONFIG = SchedulerConfig(feed_chunks=1.0)
+"""So that a chunk is as much as a backend is fed."""
+
 
 def request(
     id: str,
@@ -62,7 +65,7 @@ class Talk:
         policy: Policy | None = None,
         config: SchedulerConfig | None = None,
     ) -> None:
-        self.scheduler = Scheduler(config or SchedulerConfig(), policy or Fcfs())
+        self.scheduler = Scheduler(config or CONFIG, policy or Fcfs())
         self.dispatches: dict[str, Dispatch] = {}
         for spec in backends or (backend(),):
             self.say(BackendChanged(spec), 0.0)

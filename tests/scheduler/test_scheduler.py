@@ -22,7 +22,7 @@ from paceline.scheduler.events import (
 from paceline.scheduler.fleet import Backend
 from paceline.scheduler.policy import Policy, View
 from paceline.scheduler.types import BackendSpec, Request
-from tests.scheduler.dialogue import Talk, backend
+from tests.scheduler.dialogue import Talk, backend, request
 
 
 def sglang(id: str = "s", **more: object) -> BackendSpec:
@@ -252,7 +252,9 @@ class TestLeaders:
     def test_a_leader_of_many_prefills_alone(self) -> None:
         """Its step is not shared: it waits until the engine has started what it was sent, and what
         comes behind it waits for its first byte."""
-        talk = Talk(sglang(kv_tokens=None), config=SchedulerConfig(follower_min_tokens=100))  # type: ignore[arg-type]
+        talk = Talk(
+            sglang(kv_tokens=None), config=SchedulerConfig(follower_min_tokens=100, feed_chunks=1.0)
+        )
         talk.arrive("busy", "pqrstuvw", tail=90)
         for id in ("lead", "f1", "f2"):
             assert talk.arrive(id, "xxx", at=0.1) == ""
@@ -263,7 +265,9 @@ class TestLeaders:
 
     def test_a_leader_of_one_shares_its_step(self) -> None:
         """For a single follower the fuller step is worth more."""
-        talk = Talk(sglang(kv_tokens=None), config=SchedulerConfig(follower_min_tokens=100))  # type: ignore[arg-type]
+        talk = Talk(
+            sglang(kv_tokens=None), config=SchedulerConfig(follower_min_tokens=100, feed_chunks=1.0)
+        )
         talk.arrive("busy", "pqrstuvw", tail=90)
         for id, prefix in [("a", "y"), ("lead", "xxx"), ("f1", "xxx")]:
             talk.arrive(id, prefix, at=0.1)
