@@ -71,7 +71,11 @@ class Server(BaseProtocol):
             if body.is_eof():
                 self._forward(message, body)
             else:
-                body.on_eof(partial(self._forward, message, body))
+                body.on_eof(partial(self._forward_soon, message, body))
+
+    def _forward_soon(self, message: RawRequestMessage, reader: StreamReader) -> None:
+        """Not at once: the parser is still at work."""
+        self._loop.call_soon(lambda: self._forward(message, reader))
 
     def _forward(self, message: RawRequestMessage, reader: StreamReader) -> None:
         body = reader.read_nowait()

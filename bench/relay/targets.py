@@ -109,7 +109,7 @@ def _haproxy(port: int, engines: Sequence[int], folder: Path) -> list[str]:
     config.write_text(
         "global\n  nbthread 1\n  maxconn 9000\n"
         "defaults\n  mode http\n  timeout connect 2s\n  timeout client 60s\n  timeout server 60s\n"
-        "  option abortonclose\n  http-reuse always\n"
+        "  option abortonclose\n  option http-no-delay\n  http-reuse always\n"
         f"listen l\n  bind 127.0.0.1:{port}\n  balance roundrobin\n{servers}"
     )
     return [_debian("haproxy") or "haproxy", "-db", "-f", str(config)]

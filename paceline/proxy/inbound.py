@@ -1,6 +1,6 @@
 """A client's connection: aiohttp's strict parser in front, one request after the other behind it.
 
-aiohttp's own server does this with two tasks and a dozen objects a request, half of a proxy's cost;
+aiohttp's own server does this with two tasks, a router and a dozen objects a request;
 here one task a request is all, and none while a body is still coming.
 """
 
@@ -76,6 +76,7 @@ class Inbound(BaseProtocol):
         self._uploading: tuple[Request, StreamReader] | None = None
         self._task: asyncio.Task[None] | None = None
         self._in_parts = False  # the head that comes next has begun in an earlier read
+        self._held = False  # reading has stopped until the queue is empty
         self._last = False  # nothing that is still to come is read
         self._deadline = 0.0
         self._timer: asyncio.TimerHandle | None = None
@@ -128,7 +129,8 @@ class Inbound(BaseProtocol):
             self._upload()
         elif self._task is None:
             self._next()
-        if len(self._queue) >= MAX_PIPELINED and self.transport is not None:
+        if len(self._queue) >= MAX_PIPELINED - 1 and self.transport is not None:
+            self._held = True
             self.transport.pause_reading()
 
     def pause_writing(self) -> None:
@@ -178,6 +180,8 @@ class Inbound(BaseProtocol):
         else:
             self._uploading = (request, reader)
             self._upload()
+        if self._held and not self._queue:
+            self._read_on()
 
     def _upload(self) -> None:
         """More of a body came."""
@@ -216,16 +220,17 @@ class Inbound(BaseProtocol):
         self._task = None
         if keep or (self._queue and request.keep_alive):
             self._wait(KEEPALIVE_SECONDS)
-            self._go_on()
+            self._next()
         else:
             self._last = True
             self.transport.close()
 
-    def _go_on(self) -> None:
-        """Take up what was read ahead."""
-        if self._queue and self.transport is not None:
+    def _read_on(self) -> None:
+        """The last of those read ahead was taken up: have the next ones."""
+        self._held = False
+        if self.transport is not None:
             self.transport.resume_reading()
-        self._next()
+            self.data_received(b"")  # the parser has kept what was behind the last one
 
     def _checked(
         self, messages: list[tuple[RawRequestMessage, StreamReader]]

@@ -21,6 +21,10 @@ STREAM_END = b"data: [DONE]\n\n"
 """The last event of OpenAI's streams, and of SGLang's."""
 
 
+NOTHING = Length(0)
+"""What is known of a body before its head has come."""
+
+
 class Outcome(enum.Enum):
     """How a relay ended."""
 
@@ -86,7 +90,7 @@ class Relay:
         self._loop = asyncio.get_running_loop()
         self._wake = self._loop.create_future()
         self._buffer = b""
-        self._framing: Framing = Length(0)
+        self._framing: Framing = NOTHING
         self._last: deque[bytes] = deque()  # the payload's end
         self._last_size = 0
         self._boundary = False  # where the client stands, an event could be inserted

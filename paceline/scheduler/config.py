@@ -17,7 +17,7 @@ class SchedulerConfig(Struct, forbid_unknown_fields=True, kw_only=True):
     feed_chunks: float = 1.5
     """Uncached prefill work to keep at an engine, in its own chunk budgets: its next step is full
     while news of the last one travels. Much more lets cold prompts pile up there in an order that
-    nobody can mend (on an H100 with vLLM, 64 families of 2,000 tokens: 6.4 s at 1.5, 6.8 s at 2)."""
+    nobody can mend (on an H100 with vLLM, 64 families of 2,000 tokens: 6.4 s at 1.5, 6.8 at 2)."""
     follower_min_tokens: int = 512
     """Shared uncached tokens from which followers wait for their leader: about 20 ms of prefill for
     an 8B model on an A100-class GPU, where waiting starts to cost less than computing twice."""
