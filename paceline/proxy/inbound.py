@@ -209,10 +209,11 @@ class Inbound(BaseProtocol):
             reply = await self._handler(request)
         except Exception:
             log.exception("request failed", path=request.path)
-            self.abort()
-            return
-        if self.transport is None:
-            return
+            request.keep_alive = False
+            error = ApiError(500, "The proxy failed; its log says why.", reason="internal")
+            reply = response(error, request.path, {})
+        if self.transport is None or self.transport.is_closing():
+            return  # such as a reply that was cut short
         keep = request.keep_alive and not self._last
         if reply is not None:
             bodiless = request.method == "HEAD"

@@ -97,3 +97,14 @@ async def test_old_clients_are_answered_and_let_go() -> None:
         client = await proxy.dial()
         client.say(b"GET /v1/models/m HTTP/1.0\r\nHost: p\r\n\r\n")
         assert (await client.rest()).endswith(b"\r\n\r\nyes")
+
+
+async def test_a_failure_of_our_own_is_a_500(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The client is told, and its connection ends."""
+    async with proxied(always(reply(b"yes"))) as proxy:
+        monkeypatch.setattr(proxy.gateway.pool, "reuse", lambda backend: 1 / 0)
+        client = await proxy.dial()
+        await client.post(CHAT)
+        answer = await client.answer()
+    assert (answer.status, answer.headers("connection")) == (500, ["close"])
+    assert proxy.driver.log == ["admit", "failed"]
