@@ -20,13 +20,14 @@ from pathlib import Path
 import click
 
 from bench.figures import Run, summarise
-from bench.virtual import PRESET, WORKLOADS, Workload, jain, play
+from bench.virtual import WORKLOADS, Workload, jain, play
 from paceline.engines.model.engine import ModelKind
 from paceline.policies.registry import GROUP
 from paceline.sim.run import NO_PROXY
 
 TENANTS = replace(WORKLOADS["many"], tenants=("heavy", "heavy", "heavy", "heavy", "light"))
 DIRECT = "direct"
+KINDS: tuple[ModelKind, ...] = ("vllm", "sglang")
 
 
 def cases() -> Iterator[tuple[str, Workload, int]]:
@@ -135,7 +136,9 @@ def main(policies: str, engines: str, as_markdown: bool, path: Path | None) -> N
     runs = []
     print(line(HEAD))
     for name, workload, replicas in cases():
-        for engine in (kind for kind in PRESET if kind in engines.split(",")):
+        for engine in KINDS:
+            if engine not in engines.split(","):
+                continue
             for target in [DIRECT, *names]:
                 runs.append(measure(engine, name, workload, replicas, target))
                 print(line(row(runs[-1])), flush=True)
