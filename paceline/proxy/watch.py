@@ -175,7 +175,7 @@ class Watch:
         entry.models = tuple(config.models) or facts.models
         spec = _spec(entry, facts)
         if spec != self._spec:
-            self._log.info("backend up", kind=facts.kind, models=spec.models, kv=spec.kv_tokens)
+            self._log.info("backend up", kind=facts.kind, models=entry.models, kv=spec.kv_tokens)
             self._tell(spec)
 
     def _failed(self) -> None:
