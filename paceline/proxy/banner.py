@@ -30,8 +30,7 @@ def _backend(config: Config, backend: BackendSnapshot) -> str:
     where = url if url.partition("://")[2] == backend.id else f"{backend.id} at {url}"
     if not backend.up:
         return f"{where} (down: asked again until it answers)"
-    models = [model for model in backend.models if not model.startswith("/")]
-    return f"{where} ({', '.join(models) or 'no model'})"
+    return f"{where} ({', '.join(backend.models) or 'no model'})"
 
 
 def _curl(base: str, backends: Sequence[BackendSnapshot]) -> str:

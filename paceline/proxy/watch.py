@@ -218,7 +218,8 @@ def _spec(entry: Entry, facts: Facts) -> BackendSpec:
     leader_first = config.leader_first
     return BackendSpec(
         id=entry.id,
-        models=(*entry.models, *(native(p, m) for p in paths for m in ("", *entry.models))),
+        models=entry.models,
+        apis=tuple(native(path, model) for path in paths for model in ("", *entry.models)),
         kv_tokens=config.kv_tokens or facts.kv_tokens,
         chunk_tokens=facts.chunk_tokens or default.chunk_tokens,
         max_running=config.max_running or facts.max_running,

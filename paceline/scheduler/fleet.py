@@ -243,4 +243,4 @@ class Fleet:
         """Whether some backend serves the model or has yet to say what it serves."""
         if not model or not self._backends:
             return True
-        return any(b.spec.models is None or model in b.spec.models for b in self)
+        return any(b.spec.models is None or b.spec.has(model) for b in self)

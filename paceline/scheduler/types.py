@@ -47,6 +47,8 @@ class BackendSpec(Struct, frozen=True, kw_only=True):
     """Stable name, shown in headers, logs and metrics: the URL unless configured."""
     models: tuple[str, ...] | None = None
     """Names it serves; None until it has answered once."""
+    apis: tuple[str, ...] = ()
+    """APIs that only some engines have, by the names that requests for them carry as model."""
     kv_tokens: int | None = None
     """Size of its KV pool in tokens; None when unknown, and then KV room is not checked."""
     chunk_tokens: int = 8192
@@ -62,6 +64,8 @@ class BackendSpec(Struct, frozen=True, kw_only=True):
 
     def serves(self, model: str) -> bool:
         """Whether a request for `model` may be sent here now."""
-        if not self.up or self.draining or self.models is None:
-            return False
-        return not model or model in self.models
+        return self.up and not self.draining and self.models is not None and self.has(model)
+
+    def has(self, model: str) -> bool:
+        """Whether it is known to have this model or API."""
+        return not model or model in (self.models or ()) or model in self.apis

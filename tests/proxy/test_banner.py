@@ -50,9 +50,3 @@ def test_without_a_model_the_line_says_so() -> None:
     """While no backend has answered, the model is left for the reader to fill in."""
     none: list[BackendSnapshot] = [FULL.backends[1]]
     assert json.loads(curl_of(banner(CONFIG, BASE, none))[-1])["model"] == "MODEL"
-
-
-def test_apis_are_not_models() -> None:
-    """SGLang's own API, which the scheduler knows as a model of a kind, is not shown as one."""
-    native = msgspec.structs.replace(FULL.backends[0], models=["m", "/generate", "/generate m"])
-    assert "  backend  http://a:1 (m)\n" in banner(CONFIG, BASE, [native])

@@ -144,7 +144,7 @@ async def test_the_configuration_goes_before_what_is_found(watched: Watched) -> 
     watched.engine.become(SGLANG)
     await watched.check()
     (spec,) = watched.proxy.specs
-    assert spec.models == ("x", "/generate", "/generate x")
+    assert (spec.models, spec.apis) == (("x",), ("/generate", "/generate x"))
     assert (spec.kv_tokens, spec.max_running) == (7, 3)
     assert not spec.leader_first
 

@@ -449,6 +449,13 @@ class TestFleet:
         talk.arrive("b", "xxx", at=2.0)
         assert talk.dispatches["b"].cached_tokens == 0
 
+    def test_an_api_of_one_kind(self) -> None:
+        """Requests for an API that only some engines have go to those, or are refused."""
+        talk = Talk(backend("b1"), backend("b2", apis=("/generate",)))
+        assert talk.arrive("a", model="/generate") == "a->b2"
+        assert talk.arrive("b", model="/generate") == "b->b2"
+        assert Talk().arrive("a", model="/generate") == "a!unknown_model"
+
     def test_several_models(self) -> None:
         """Each model has a queue of its own; the oldest request's queue is served first."""
         talk = Talk(backend(models=("m", "n"), max_running=1, kv_tokens=None))
