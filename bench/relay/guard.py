@@ -19,8 +19,10 @@ from bench.relay.processes import OTHER_CORE, PROXY_CORE, compiled, running, wai
 from bench.relay.scenarios import Scenario
 from bench.relay.targets import PACELINE, REFERENCE, urls
 
-USUAL = 6.7
-"""CPU of a 2 kB JSON request, relay over reference, as of the last change that meant to move it."""
+USUAL = 8.2
+"""CPU of a 2 kB JSON request, relay over reference, as of the last change that meant to move it, on
+two busy cores: there our larger working set costs more of its cache than the reference's does (6.7
+on quiet ones), and a guard must not cry wolf."""
 GROWTH = 1.15
 """What is too much: above the spread of the median between runs on two busy cores."""
 ROUNDS = 7
