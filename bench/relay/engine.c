@@ -2,6 +2,7 @@
 
    engine PORT...
 
+   The prompt tokens it reports are true to the prompt: proxies learn from them.
    Answers POSTs as their text asks: `#json#` with 296 bytes, `#paced:MS:COUNT#` with COUNT events
    of a stream, one every MS milliseconds (0: all at once). Each event carries CLOCK_MONOTONIC in
    nanoseconds, `"T%019lld"`, so that whoever reads it on this machine knows how long it took. */
@@ -20,7 +21,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { READ = 1 << 16, EVENTS = 256, MAX_FDS = 1 << 16 };
+enum { READ = 1 << 16, EVENTS = 256, MAX_FDS = 1 << 16, BYTES_PER_TOKEN = 4 };
 
 typedef struct {
   int listening, fd, left;     /* events still to send */
@@ -120,7 +121,7 @@ static void reply(Conn *c, const char *type, const char *body) {
 static const char JSON_REPLY[] =
     "{\"id\":\"chatcmpl-1\",\"object\":\"chat.completion\",\"created\":1700000000,\"model\":\"m\","
     "\"choices\":[{\"index\":0,\"message\":{\"role\":\"assistant\",\"content\":\"Hello there, this "
-    "is it.\"},\"finish_reason\":\"stop\"}],\"usage\":{\"prompt_tokens\":512,\"total_tokens\":520,"
+    "is it.\"},\"finish_reason\":\"stop\"}],\"usage\":{\"prompt_tokens\":%6zu,\"total_tokens\":%6zu,"
     "\"completion_tokens\":8,\"prompt_tokens_details\":null}}";
 
 static const char STREAM_HEAD[] =
@@ -165,7 +166,7 @@ static void start(Conn *c, int milliseconds, int count) {
   say(c, STREAM_HEAD, sizeof STREAM_HEAD - 1);
   c->left = count;
   c->interval = milliseconds * 1000000LL;
-  c->due = now() + c->interval;
+  c->due = now(); /* the first at once: prefill is not what is measured */
   sift(++heap_size, c);
 }
 
@@ -185,6 +186,12 @@ static void answer_get(Conn *c, const char *path) {
           "{\"model_path\":\"m\",\"served_model_name\":\"m\",\"tokenizer_path\":\"m\"}");
 }
 
+static void answer_json(Conn *c, size_t tokens) {
+  char text[sizeof JSON_REPLY + 32];
+  snprintf(text, sizeof text, JSON_REPLY, tokens, tokens + 8);
+  reply(c, "application/json", text);
+}
+
 static void answer(Conn *c, size_t head, size_t body) {
   if (!strncmp(c->in, "GET ", 4)) {
     answer_get(c, c->in + 4);
@@ -193,7 +200,7 @@ static void answer(Conn *c, size_t head, size_t body) {
   int milliseconds, count;
   char *marker = memmem(c->in + head, body, "#paced:", 7);
   if (!marker || sscanf(marker, "#paced:%d:%d#", &milliseconds, &count) != 2)
-    reply(c, "application/json", JSON_REPLY);
+    answer_json(c, body / BYTES_PER_TOKEN);
   else if (milliseconds)
     start(c, milliseconds, count);
   else

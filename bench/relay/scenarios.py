@@ -26,12 +26,13 @@ class Scenario(Struct, frozen=True, kw_only=True):
 
 
 SCENARIOS = (
+    # the streams first: the growth of memory for each is that of a fresh process
+    Scenario(name="paced4000", connections=4000, marker="#paced:1000:30#", ramp=5000, window=4000),
+    Scenario(name="paced256", connections=256, marker="#paced:20:64#", ramp=1280, window=4000),
+    Scenario(name="burst32", connections=32, marker="#paced:0:64#"),
     Scenario(name="json1", connections=1),
     Scenario(name="json32", connections=32),
     Scenario(name="json256", connections=256),
     Scenario(name="big32", connections=32, body=16 * 1024),
     Scenario(name="huge4", connections=4, body=400_000),
-    Scenario(name="burst32", connections=32, marker="#paced:0:64#"),
-    Scenario(name="paced256", connections=256, marker="#paced:20:64#", ramp=1280, window=4000),
-    Scenario(name="paced4000", connections=4000, marker="#paced:1000:30#", ramp=5000, window=4000),
 )

@@ -15,7 +15,7 @@ DIRECT = "direct"
 
 
 class Row(Struct, kw_only=True):
-    """Medians over the rounds; the latencies of the round with the smallest median."""
+    """Medians over the rounds, of latencies too: no round is chosen."""
 
     scenario: str
     target: str
@@ -38,7 +38,7 @@ class Row(Struct, kw_only=True):
 def rows(scenario: Scenario, windows: Sequence[Window]) -> list[Row]:
     """One row a proxy, in the order in which they were measured."""
     names = list(dict.fromkeys(window.target for window in windows))
-    direct = _best(scenario, [w for w in windows if w.target == DIRECT])
+    direct = _times(scenario, [w for w in windows if w.target == DIRECT])
     found = [
         _row(scenario, [w for w in windows if w.target == name], direct)
         for name in names
@@ -51,16 +51,17 @@ def rows(scenario: Scenario, windows: Sequence[Window]) -> list[Row]:
     return found
 
 
-def _best(scenario: Scenario, windows: Sequence[Window]) -> tuple[float, float, float]:
-    """Median, 99th percentile and most, in ms, of the quietest round."""
+def _times(scenario: Scenario, windows: Sequence[Window]) -> tuple[float, float, float]:
+    """The rounds' median of p50 and p99, and the most of all rounds, in ms."""
     series = [w.load.delay if scenario.unit == "chunk" else w.load.latency for w in windows]
-    best = min(series, key=lambda one: one.p50)
-    return best.p50 / 1e6, best.p99 / 1e6, best.max / 1e6
+    p50 = statistics.median(one.p50 for one in series)
+    p99 = statistics.median(one.p99 for one in series)
+    return p50 / 1e6, p99 / 1e6, max(one.max for one in series) / 1e6
 
 
 def _row(scenario: Scenario, windows: Sequence[Window], direct: tuple[float, float, float]) -> Row:
     cpu = [window.cpu_us for window in windows]
-    best = _best(scenario, windows)
+    times = _times(scenario, windows)
     return Row(
         scenario=scenario.name,
         target=windows[0].target,
@@ -69,9 +70,9 @@ def _row(scenario: Scenario, windows: Sequence[Window], direct: tuple[float, flo
         cpu_us_low=min(cpu),
         cpu_us_high=max(cpu),
         requests_s=max(window.load.requests / window.load.seconds for window in windows),
-        added_p50_ms=best[0] - direct[0],
-        added_p99_ms=best[1] - direct[1],
-        delay_max_ms=best[2],
+        added_p50_ms=times[0] - direct[0],
+        added_p99_ms=times[1] - direct[1],
+        delay_max_ms=times[2],
         rss_mb=max(window.rss_mb for window in windows),
         rss_kb_stream=statistics.median(window.rss_kb_stream for window in windows),
         errors=sum(window.load.errors for window in windows),

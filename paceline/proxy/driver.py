@@ -39,6 +39,7 @@ class Driver:
         self._observe = observe
         self._waiting: dict[str, asyncio.Future[Dispatch | Reject]] = {}
         self._timer: asyncio.TimerHandle | None = None
+        self._due = 0.0  # when it fires; uvloop's own handles cannot always tell
 
     def now(self) -> float:
         """The scheduler's clock."""
@@ -118,12 +119,13 @@ class Driver:
     def _rearm(self, now: float) -> None:
         deadline = self.scheduler.deadline()
         if self._timer is not None:
-            if deadline is not None and self._timer.when() <= deadline:
+            if deadline is not None and self._due <= deadline:
                 return  # an early tick is harmless; moving the timer at each event is not free
             self._timer.cancel()
             self._timer = None
         if deadline is not None:
-            self._timer = self._loop.call_at(max(deadline, now), self._tick)
+            self._due = max(deadline, now)
+            self._timer = self._loop.call_at(self._due, self._tick)
 
     def _tick(self) -> None:
         self._timer = None

@@ -79,6 +79,7 @@ class Inbound(BaseProtocol):
         self._held = False  # reading has stopped until the queue is empty
         self._last = False  # nothing that is still to come is read
         self._deadline = 0.0
+        self._fires_at = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._drained: asyncio.Future[None] | None = None
 
@@ -258,18 +259,22 @@ class Inbound(BaseProtocol):
     def _wait(self, seconds: float) -> None:
         """The client has so long to go on; one timer serves many waits."""
         self._deadline = self._loop.time() + seconds
-        if self._timer is not None and self._timer.when() > self._deadline:
+        if self._timer is not None and self._fires_at > self._deadline:
             self._timer.cancel()
             self._timer = None
         if self._timer is None:
-            self._timer = self._loop.call_at(self._deadline, self._late)
+            self._arm()
+
+    def _arm(self) -> None:
+        self._fires_at = self._deadline
+        self._timer = self._loop.call_at(self._deadline, self._late)
 
     def _late(self) -> None:
         self._timer = None
         if not self._deadline or self.transport is None:
             return
         if self._loop.time() < self._deadline:
-            self._timer = self._loop.call_at(self._deadline, self._late)
+            self._arm()
         elif self._uploading is not None:
             late = ApiError(408, "The request's body did not come.", reason="timeout")
             self._refuse(late, self._uploading[0])
