@@ -3,7 +3,7 @@
    engine PORT...
 
    The prompt tokens it reports are true to the prompt: proxies learn from them.
-   Answers POSTs as their text asks: `#json#` with 296 bytes, `#paced:MS:COUNT#` with COUNT events
+   Answers POSTs as their text asks: `#json#` with 300 bytes, `#paced:MS:COUNT#` with COUNT events
    of a stream, one every MS milliseconds (0: all at once). Each event carries CLOCK_MONOTONIC in
    nanoseconds, `"T%019lld"`, so that whoever reads it on this machine knows how long it took. */
 #define _GNU_SOURCE

@@ -125,7 +125,7 @@ def spare_the_collector() -> None:
     """Let Python's cycle collector leave alone what stays, and look at the rest less often.
 
     A request leaves no cycles behind, but each look goes through all that is young: at the usual
-    700 objects that is every few requests, 5% of a core.
+    700 objects that is every few requests, 4% of the time (docs/performance.md).
     """
     gc.collect()
     gc.freeze()
