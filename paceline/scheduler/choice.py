@@ -34,13 +34,6 @@ request alone, computing a prefix again delays whoever comes after too."""
 SLACK = 4
 """Requests by which a backend may always exceed the bounded load: small counts are noise."""
 
-FOLLOWERS = 2
-LEADER_SHARE = 8
-"""A leader prefills in a step of its own where at least so many wait for a prefix of this part of a
-chunk or more: its family is then served before the next one's leader comes. In the simulator of
-SGLang, 24 families of 6,000 tokens take 9.5 s instead of 13.7 s, on two replicas 5.3 s instead of
-9.0 s; for one follower, or shorter prefixes, the fuller step is worth more (bench/policies.py)."""
-
 
 class View:
     """The implementation of `policy.View`."""
@@ -116,7 +109,7 @@ class Choice:
             return Placed()
         if (leader := self._leader(entry, backend)) is not None:
             return Placed(backend, leader)
-        if not backend.fits(entry) or self._alone(entry, backend):
+        if not backend.fits(entry):
             return Placed(backend, full=True)
         return Placed(backend, reason=self._reason(entry, backend))
 
@@ -154,19 +147,6 @@ class Choice:
             return None
         late = self._view.now >= leader.dispatched_at + self._config.follower_max_seconds
         return None if late else leader
-
-    def leads(self, entry: Entry, backend: Backend) -> bool:
-        """Whether at least `FOLLOWERS` others wait for a long prefix that it would compute."""
-        if not backend.spec.leader_first:
-            return False
-        worth = entry.match.get(backend.id, 0) + backend.spec.chunk_tokens // LEADER_SHARE
-        return any(len(node.waiting) > FOLLOWERS and node.end >= worth for node in entry.nodes)
-
-    def _alone(self, entry: Entry, backend: Backend) -> bool:
-        """Whether it should not share a step with what waits there: one of them leads."""
-        if backend.hungry:
-            return False
-        return backend.leading > 0 or self.leads(entry, backend)
 
     def _reason(self, entry: Entry, backend: Backend) -> str:
         if entry.retried:

@@ -25,7 +25,6 @@ class Entry:
         "followed",
         "held_by",
         "key",
-        "leads",
         "line",
         "match",
         "nodes",
@@ -78,8 +77,6 @@ class Entry:
         """Uncached prompt tokens when it was dispatched."""
         self.work = 0
         """The backend's whole uncached work up to and including this request, likewise."""
-        self.leads = False
-        """Others waited for a prefix that it was dispatched to compute."""
         self.output_tokens = 0
         """Expected tokens of all its answers."""
         self.computed = False

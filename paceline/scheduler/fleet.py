@@ -28,8 +28,6 @@ class Backend:
         self.in_flight: Entries = {}
         self.prefill_tokens = 0
         """Uncached prompt tokens sent and not known to be computed."""
-        self.leading = 0
-        """Requests not known to be computed that others wait for."""
         self.prefill_rate = Mean(PREFILL_RATE)
         """Measured prefill tokens a second."""
         self._config = config
@@ -170,7 +168,6 @@ class Backend:
     def _queue(self, entry: Entry, now: float) -> None:
         """It waits or prefills there, behind what does already."""
         self._unstarted[entry] = None
-        self.leading += entry.leads
         self.prefill_tokens += entry.prefill_tokens
         self._clear_at = max(now, self._clear_at) + entry.prefill_tokens / self.prefill_rate.value
         entry.starts_at = self._clear_at
@@ -179,7 +176,6 @@ class Backend:
     def _start(self, entry: Entry) -> None:
         if entry in self._unstarted:
             del self._unstarted[entry]
-            self.leading -= entry.leads
             self.prefill_tokens -= entry.prefill_tokens
             if not self._unstarted:
                 self._clear_at = 0.0

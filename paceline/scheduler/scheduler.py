@@ -11,7 +11,6 @@ Rules:
    have work of their own.
 5. The first request that does not fit into a backend's KV room closes that backend for those behind
    it: letting smaller ones pass evicts what is about to be hit (sglang#394).
-6. Where caches publish late, a leader with several followers shares no step with others.
 """
 
 from __future__ import annotations
@@ -361,7 +360,6 @@ class Scheduler:
         backend = placed.backend
         assert backend is not None
         assert entry.line is not None
-        entry.leads = self._choice.leads(entry, backend)
         self.policy.dispatched(entry.request, backend, self._view)
         waited = now - entry.request.arrived_at
         self._waits.add(waited)

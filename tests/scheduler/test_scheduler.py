@@ -249,30 +249,6 @@ class TestLeaders:
         talk.arrive("lead", "xxx")
         assert talk.arrive("f1", "xxx") == "f1->b"
 
-    def test_a_leader_of_many_prefills_alone(self) -> None:
-        """Its step is not shared: it waits until the engine has started what it was sent, and what
-        comes behind it waits for its first byte."""
-        talk = Talk(
-            sglang(kv_tokens=None), config=SchedulerConfig(follower_min_tokens=100, feed_chunks=1.0)
-        )
-        talk.arrive("busy", "pqrstuvw", tail=90)
-        for id in ("lead", "f1", "f2"):
-            assert talk.arrive(id, "xxx", at=0.1) == ""
-        assert talk.arrive("small", at=0.2) == ""
-        assert talk.first_byte("busy", 0.3) == "lead->s"
-        assert talk.dispatches["lead"].reason == "leader"
-        assert talk.first_byte("lead", 0.4) == "f1->s f2->s small->s"
-
-    def test_a_leader_of_one_shares_its_step(self) -> None:
-        """For a single follower the fuller step is worth more."""
-        talk = Talk(
-            sglang(kv_tokens=None), config=SchedulerConfig(follower_min_tokens=100, feed_chunks=1.0)
-        )
-        talk.arrive("busy", "pqrstuvw", tail=90)
-        for id, prefix in [("a", "y"), ("lead", "xxx"), ("f1", "xxx")]:
-            talk.arrive(id, prefix, at=0.1)
-        assert talk.first_byte("busy", 0.3) == "a->s lead->s"
-
     def test_unseen_leaders_publish_in_time(self) -> None:
         """A leader without streaming releases its followers at its estimated end of prefill."""
         config = SchedulerConfig(follower_min_tokens=100)
@@ -383,6 +359,14 @@ class TestFleet:
         talk.arrive("c", "xxxxxxxx")
         assert talk.first_byte("b", 0.5) == "c->b2"
         assert talk.dispatches["c"].reason == "moved"
+
+    def test_nobody_waits_for_a_warm_backend_that_is_down(self) -> None:
+        """What is cached where nothing can be sent is no reason to wait."""
+        talk = Talk(backend("b1"), backend("b2", chunk_tokens=800), backend("b3"))
+        assert talk.arrive("a", "xxxx") == "a->b1"
+        assert talk.arrive("b", "yyyyyyyy") == "b->b2"
+        talk.say(BackendChanged(backend("b1", up=False)), 0.1)
+        assert talk.arrive("c", "xxxx", at=0.2) == "c->b3"
 
     def test_a_hot_prefix_is_replicated(self) -> None:
         """Bounded load: one family does not melt one backend."""
