@@ -7,6 +7,7 @@ import pytest
 from paceline.policies.auto import Auto
 from paceline.policies.fair import Fair
 from tests.policies.lineup import LineUp
+from tests.scheduler.dialogue import Talk, backend
 
 
 @pytest.mark.parametrize("policy", [Fair, Auto])
@@ -28,6 +29,15 @@ def test_in_a_round_the_match_decides() -> None:
     for id, prefix in [("b1", "ABC"), ("b2", "ABCD")]:
         line.wait(id, prefix, tenant="blue")
     assert line.all(0.2) == "b2 b1 r1 r2 r3"
+
+
+def test_a_better_match_passes_another_tenants_big_request() -> None:
+    """While both have their turn, one that does not fit holds up only those behind it in order."""
+    talk = Talk(backend(chunk_tokens=4000), policy=Fair())
+    assert talk.arrive("running", "xxxxxx", tenant="red") == "running->b"
+    assert talk.arrive("big", "yyyyyy", tenant="red") == ""
+    assert talk.arrive("cold", "z", tenant="blue") == ""
+    assert talk.arrive("warm", "xxxxxx", tenant="blue") == "warm->b"
 
 
 def test_weights() -> None:
