@@ -328,7 +328,8 @@ class Scheduler:
     def _feed_hungry(self, queue: WaitQueue, wanting: dict[str, Backend], now: float) -> None:
         """A backend with nothing to do takes the oldest of those that wait for a busier one."""
         for backend in [b for b in wanting.values() if b.hungry]:
-            entry = next((e for e in queue.elders(self._view) if e.avoid != backend.id), None)
+            elders = queue.elders(self._view)
+            entry = next((e for e in elders if self._choice.may_move(e, backend)), None)
             if entry is not None:
                 self._dispatch(entry, Placed(backend, reason="moved"), now)
 

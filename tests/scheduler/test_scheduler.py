@@ -360,6 +360,24 @@ class TestFleet:
         assert talk.first_byte("b", 0.5) == "c->b2"
         assert talk.dispatches["c"].reason == "moved"
 
+    def test_follows_a_leader_that_keeps_its_backend_busy(self) -> None:
+        """What is being computed where nothing more is wanted is not computed elsewhere too."""
+        talk = Talk(sglang("b1"), sglang("b2", chunk_tokens=300))
+        assert talk.arrive("a", "xxxxxxxx") == "a->b1"
+        assert talk.arrive("b", "yyy") == "b->b2"
+        assert talk.arrive("c", "xxxxxxxx") == ""
+        assert talk.first_byte("a", 0.5) == "c->b1"
+
+    def test_an_idle_backend_takes_a_follower_of_anothers_leader(self) -> None:
+        """A follower waits for its own leader, not for one that computes elsewhere."""
+        talk = Talk(sglang("b1"), sglang("b2", chunk_tokens=300))
+        talk.arrive("a", "xxxxxxxx")
+        talk.arrive("b", "yyy")
+        talk.arrive("c", "xxxxxxxx")
+        talk.arrive("d", "xxxxxxxx")
+        assert talk.first_byte("b", 0.5) == "c->b2"
+        assert talk.finish("c", 0.6) == "d->b2"
+
     def test_nobody_waits_for_a_warm_backend_that_is_down(self) -> None:
         """What is cached where nothing can be sent is no reason to wait."""
         talk = Talk(backend("b1"), backend("b2", chunk_tokens=800), backend("b3"))
