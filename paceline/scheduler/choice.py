@@ -59,11 +59,11 @@ class View:
 
     def cost(self, request: Request, backend: Backend) -> float:
         """Prefill tokens queued there plus, doubled, this prompt's uncached ones, plus what the
-        running requests are worth; what is being computed there counts as cached."""
+        running requests are worth, at the measured rate; what is being computed counts as cached."""
         cached, _ = backend.cache.upcoming(self._entries[request.id])
         uncached = max(0, request.prompt_tokens - cached)
         load = backend.prefill_tokens + REQUEST_COST * len(backend.in_flight)
-        return load + OWN_WORK * uncached
+        return (load + OWN_WORK * uncached) / backend.prefill_rate.value
 
 
 @dataclass(slots=True)
@@ -120,14 +120,16 @@ class Choice:
         return entry.avoid != backend.id and (leader is None or leader.backend != backend.id)
 
     def _candidates(self, entry: Entry, wanting: dict[str, Backend]) -> list[Backend]:
-        """Those wanting more, but for the overloaded and, if there are others, who failed it."""
+        """Those wanting more, but for the overloaded (by their measured share of the work) and, if
+        there are others, who failed it."""
         every = list(wanting.values())
         if entry.avoid and len(self._fleet.serving(entry.request.model)) > 1:
             every = [b for b in every if b.id != entry.avoid]
         if len(every) < 2:
             return every
-        bound = self._config.load_factor * sum(len(b.in_flight) for b in every) / len(every) + SLACK
-        return [b for b in every if len(b.in_flight) <= bound]
+        bound = self._config.load_factor * sum(len(b.in_flight) for b in every)
+        bound /= sum(b.prefill_rate.value for b in every)
+        return [b for b in every if len(b.in_flight) <= bound * b.prefill_rate.value + SLACK]
 
     def _warmest(self, entry: Entry) -> tuple[Backend | None, int]:
         """Of the backends that may serve it, the one where most of its prefix is cached or being
