@@ -154,7 +154,7 @@ class Scheduler:
         self._seq += 1
         self._entries[request.id] = entry
         self._arriving = entry
-        expected = self._outputs.expect(request.model, request.max_tokens)
+        expected = self._outputs.expect(request.model, request.tenant, request.max_tokens)
         entry.output_tokens = expected * request.n
         self._trie.add(entry)
         self._enqueue(entry)
@@ -173,7 +173,7 @@ class Scheduler:
         if output_tokens is None:
             output_tokens = entry.output_tokens
         else:
-            self._outputs.add(request.model, output_tokens // request.n)
+            self._outputs.add(request.model, request.tenant, output_tokens // request.n)
         self.policy.finished(request, output_tokens)
         self._end(entry, output_tokens)
 

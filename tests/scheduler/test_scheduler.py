@@ -557,7 +557,7 @@ def test_output_lengths_are_learned() -> None:
     assert talk.scheduler.snapshot(0.0).backends[0].kv_room == 1000 - 10 - 700
     talk.finish("a", 1.0, output=30)
     talk.arrive("b", at=2.0, max_tokens=None, n=2)
-    assert talk.scheduler.snapshot(2.0).backends[0].kv_room == 1000 - 10 - 62
+    assert talk.scheduler.snapshot(2.0).backends[0].kv_room == 1000 - 10 - 60
     talk.finish("b", 3.0, output=None)
 
 
