@@ -9,6 +9,7 @@ import msgspec
 from paceline.engines import api
 from paceline.proxy import models, serve
 from paceline.proxy.checks import Limits
+from paceline.proxy.config import ServerConfig
 from paceline.proxy.gateway import Gateway
 from paceline.proxy.inbound import Handler
 from paceline.proxy.request import Reply, Request
@@ -18,8 +19,25 @@ from paceline.proxy.server import Server
 def build_server(gateway: Gateway) -> Server:
     """What serves the gateway's clients, on the running loop."""
     config = gateway.config.server
-    limits = Limits(config.max_header_kb * 1024, int(config.max_body_mb * 2**20))
-    return Server(route(gateway), serve.unread(gateway), limits, config.drain_seconds)
+    return Server(
+        route(gateway),
+        serve.unread(gateway),
+        limits_of(config),
+        config.drain_seconds,
+        config.max_connections,
+    )
+
+
+def limits_of(config: ServerConfig) -> Limits:
+    """The configuration in bytes and seconds."""
+    return Limits(
+        head=config.max_header_kb * 1024,
+        body=int(config.max_body_mb * 2**20),
+        head_seconds=config.head_seconds,
+        body_seconds=config.body_seconds,
+        body_rate=config.body_kb_per_second * 1024,
+        idle_seconds=config.idle_seconds,
+    )
 
 
 def route(gateway: Gateway) -> Handler:
