@@ -58,6 +58,10 @@ class AuthConfig(Struct, forbid_unknown_fields=True, kw_only=True):
     """File of lines `TENANT sha256:HEX`; a tenant may have several."""
     keys_env: str = ""
     """Environment variable with such lines, or with commas between them."""
+    paths: list[str] = field(default_factory=list)
+    """What tenants may ask beside the scheduled paths and the lists of models; when empty, the
+    usual APIs that change nothing, and with `isolate` those of them that leave nothing in a
+    cache."""
     isolate: bool = False
     """Salt prompts by tenant in the engines' caches and here, so that no tenant can find out by
     timing what another's prompts begin with. They share no prefix any longer."""
@@ -135,7 +139,8 @@ class BackendConfig(Struct, forbid_unknown_fields=True, kw_only=True):
     leader_first: bool | None = None
     """Hold requests that share a long prefix until the first of them is computed; on for SGLang."""
     api_key_env: str = ""
-    """Environment variable with the engine's own key (`--api-key`), sent instead of the client's."""
+    """Environment variable with the engine's own key (its `--api-key`), sent instead of the
+    client's."""
     ca_file: str = ""
     """Authorities in PEM that vouch for an `https` engine, instead of the system's."""
     cert_file: str = ""
