@@ -7,7 +7,7 @@ from collections.abc import Collection
 from paceline.engines import api
 from paceline.proxy.errors import ApiError
 from paceline.proxy.keys import Keys
-from paceline.proxy.request import Request
+from paceline.proxy.request import Request, unlisted
 
 OPEN = frozenset(("/health", "/ready"))
 """For whoever watches over the proxy, which rarely has a key."""
@@ -37,7 +37,7 @@ UNCACHED = frozenset(("/detokenize", "/tokenize", "/v1/messages/count_tokens"))
 
 
 class Access:
-    """The rules; replace its fields to change them for all connections at once."""
+    """The rules."""
 
     def __init__(
         self,
@@ -55,10 +55,14 @@ class Access:
         self.paths = paths
         """What tenants may ask beside the scheduled paths."""
 
+    def adopt(self, other: Access) -> None:
+        """Take over other rules, for connections that are open, too."""
+        self.keys, self.admins, self.paths = other.keys, other.admins, other.paths
+
     def client(self, request: Request) -> None:
         """Whether a client may ask this; raises ApiError."""
         path = request.path
-        if path in OPEN:
+        if _is_open(request):
             return
         if is_for_admins(path):
             if self.separate:
@@ -69,7 +73,7 @@ class Access:
 
     def admin(self, request: Request) -> None:
         """Whether this may be asked on the admins' own listener; raises ApiError."""
-        if request.path in OPEN:
+        if _is_open(request):
             return
         if not is_for_admins(request.path):
             raise ApiError(404, f"There is no {request.path} here.", reason="not_found")
@@ -79,6 +83,8 @@ class Access:
         """Find out whose request it is, by a key that goes no further."""
         own = b"x-paceline-key" in request.noted
         token = _token(request)
+        if b"x-paceline-tenant" in request.noted:  # who it is is said by the key
+            request.kept = unlisted(request.kept, {b"x-paceline-tenant"})
         request.tenant = self.keys.holder(token)
         if not own:
             request.credentials.clear()
@@ -92,7 +98,7 @@ class Access:
 
     def _check_path(self, request: Request) -> None:
         path = request.path
-        reads = request.method in ("GET", "HEAD") and path.startswith("/v1/models")
+        reads = request.method in ("GET", "HEAD") and _lists_models(path)
         if not (reads or path in api.PATHS or path in self.paths):
             raise ApiError(403, f"{path} is not for tenants.", reason="forbidden")
 
@@ -107,9 +113,20 @@ class Access:
             raise ApiError(403, message, reason="forbidden")
 
 
+def _is_open(request: Request) -> bool:
+    return request.path in OPEN and request.method in ("GET", "HEAD")
+
+
 def is_for_admins(path: str) -> bool:
     """Whether a path is the proxy's own and not for everybody."""
     return path == "/metrics" or path.startswith("/paceline/")
+
+
+def _lists_models(path: str) -> bool:
+    """Whether this is `/v1/models` or one model of it, however an engine may read the path."""
+    if "%" in path or "\\" in path or ".." in path.split("/"):
+        return False
+    return path == "/v1/models" or path.startswith("/v1/models/")
 
 
 def _token(request: Request) -> bytes:

@@ -45,6 +45,11 @@ class Address(Struct, frozen=True, kw_only=True):
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{host}:{self.port}"
 
+    @property
+    def place(self) -> tuple[str, bool, str]:
+        """What tells two engines apart."""
+        return self.authority, self.tls, self.base
+
     def url(self, path: str) -> str:
         """The address of one of the engine's paths."""
         return f"{'https' if self.tls else 'http'}://{self.authority}{self.base}{path}"

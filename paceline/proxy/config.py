@@ -20,7 +20,7 @@ class ServerConfig(Struct, forbid_unknown_fields=True, kw_only=True):
     """Largest request body in MiB; a larger one is refused with 413."""
     max_header_kb: int = 32
     """Largest request head in KiB; a larger one is refused with 431."""
-    max_connections: int = 20_000
+    max_connections: int = 8_000
     """Connections from clients that are served at once; one more is refused with 503."""
     head_seconds: float = 10.0
     """Longest time for a request's head; then 408."""

@@ -32,6 +32,8 @@ Handler = Callable[[Request], Awaitable[Reply | None]]
 """Gives the answer, or None once it has been written."""
 Unread = Callable[[Request, ApiError | None], Reply | None]
 """Hears of a request that is not read to its end, and why; None: because the client left."""
+Gate = Callable[[Request], None]
+"""Looks at a head before the body is read; raises ApiError."""
 
 log = structlog.get_logger()
 
@@ -52,7 +54,12 @@ class Inbound(BaseProtocol):
     """One connection from a client."""
 
     def __init__(
-        self, server: Connections, handler: Handler, unread: Unread, limits: checks.Limits
+        self,
+        server: Connections,
+        gate: Gate,
+        handler: Handler,
+        unread: Unread,
+        limits: checks.Limits,
     ) -> None:
         loop = asyncio.get_running_loop()
         parser = HttpRequestParser(
@@ -68,6 +75,7 @@ class Inbound(BaseProtocol):
         super().__init__(loop, parser)
         self._requests = parser
         self._server = server
+        self._gate = gate
         self._handler = handler
         self._unread = unread
         self._limits = limits
@@ -183,6 +191,7 @@ class Inbound(BaseProtocol):
             request.keep_alive = False
         try:
             checks.check(request, self._limits)
+            self._gate(request)
         except ApiError as error:
             self._refuse(error, request)
             return
@@ -271,7 +280,8 @@ class Inbound(BaseProtocol):
         if self._task is None and self.transport is not None:
             told = None if request is None else self._unread(request, error)
             reply = told or response(error, "/v1/", {})
-            self.transport.write(reply.encode(keep_alive=False, bodiless=False))
+            bodiless = request is not None and request.method == "HEAD"
+            self.transport.write(reply.encode(keep_alive=False, bodiless=bodiless))
             self.transport.close()
 
     def _late(self) -> None:

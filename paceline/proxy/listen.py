@@ -27,6 +27,18 @@ class CannotListen(Exception):
         super().__init__(f"cannot listen on {host}:{port}: {error.strerror or error}")
 
 
+def open_files() -> int:
+    """How many files this process may have open, after asking for as many as it can get."""
+    if sys.platform == "win32":
+        return 8192  # what its C runtime allows at most
+    import resource
+
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+
+
 def run_loop(main: Coroutine[None, None, None]) -> None:
     """Run `main` on uvloop, or on asyncio's own loop where uvloop does not exist."""
     if sys.platform == "win32":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from paceline.proxy.checks import Limits
-from paceline.proxy.inbound import Handler, Inbound, Unread
+from paceline.proxy.inbound import Gate, Handler, Inbound, Unread
 
 CUT_SECONDS = 1.0
 """Longest wait for connections that were cut off to be gone."""
@@ -20,12 +20,14 @@ class Server:
         unread: Unread,
         limits: Limits,
         drain_seconds: float,
-        max_connections: int = 20_000,
+        max_connections: int = 8_000,
+        gate: Gate = lambda request: None,
     ) -> None:
         self.limits = limits
         """Of the connections that come next."""
         self.drain_seconds = drain_seconds
         self.max_connections = max_connections
+        self._gate = gate
         self._handler = handler
         self._unread = unread
         self._finishing = False
@@ -34,7 +36,7 @@ class Server:
 
     def connection(self) -> Inbound:
         """The protocol of a new connection."""
-        return Inbound(self, self._handler, self._unread, self.limits)
+        return Inbound(self, self._gate, self._handler, self._unread, self.limits)
 
     def add(self, inbound: Inbound) -> bool:
         """A client has connected; False if that is one too many."""

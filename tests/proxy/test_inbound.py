@@ -39,7 +39,9 @@ async def test_body_at_the_slowest_speed_is_taken() -> None:
     async with proxied(always(reply(b"yes")), config=config) as proxy:
         client = await proxy.dial()
         client.say(b"POST /v1/chat/completions HTTP/1.1\r\nHost: p\r\nContent-Length: 57\r\n\r\n")
-        sending = asyncio.create_task(every(0.02, client, *(CHAT[i : i + 3] for i in range(0, 57, 3))))
+        sending = asyncio.create_task(
+            every(0.02, client, *(CHAT[i : i + 3] for i in range(0, 57, 3)))
+        )
         assert (await client.answer()).body == b"yes"
         await sending
 
