@@ -37,6 +37,8 @@ FIXED = (
 )
 """Settings that only a restart changes."""
 
+Versions = list[tuple[int, int, int] | None]
+
 log = structlog.get_logger()
 
 
@@ -131,7 +133,7 @@ async def reloading(reloader: Reloader, file: str) -> AsyncIterator[None]:
     """Inside the block, SIGHUP reloads, and so do changed files where the configuration says so."""
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGHUP, reloader.reload)
-    watching = asyncio.create_task(_watch(reloader, file))
+    watching = asyncio.create_task(_watch(reloader, file, _versions(reloader.config, file)))
     try:
         yield
     finally:
@@ -139,8 +141,8 @@ async def reloading(reloader: Reloader, file: str) -> AsyncIterator[None]:
         loop.remove_signal_handler(signal.SIGHUP)
 
 
-async def _watch(reloader: Reloader, file: str) -> None:
-    applied = seen = _versions(reloader.config, file)
+async def _watch(reloader: Reloader, file: str, applied: Versions) -> None:
+    seen = applied
     while True:
         await asyncio.sleep(WATCH_SECONDS)
         before, seen = seen, _versions(reloader.config, file)
@@ -149,7 +151,7 @@ async def _watch(reloader: Reloader, file: str) -> None:
             reloader.reload()
 
 
-def _versions(config: Config, file: str) -> list[tuple[int, int, int] | None]:
+def _versions(config: Config, file: str) -> Versions:
     """What tells two versions of each file apart; None while one is missing."""
     return [_version(path) for path in [file, *files(config)] if path]
 
