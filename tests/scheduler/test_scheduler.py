@@ -329,6 +329,55 @@ class TestOrder:
         assert draw().split() != list("01234567")
 
 
+class TestAnotherPolicy:
+    def test_who_waits_is_ordered_anew(self) -> None:
+        """What waits in the order of one policy goes in the order of the next."""
+        talk = Talk(backend(kv_tokens=None, chunk_tokens=100))
+        talk.arrive("a", "xy")
+        talk.arrive("b", "pq", at=1.0)
+        talk.arrive("c", "pq", at=1.0)
+        assert talk.scheduler.use(Backwards(), 2.0) == []
+        assert talk.first_byte("a", 3.0) == "c->b"
+
+    def test_the_new_policy_hears_of_those_who_wait(self) -> None:
+        """It has seen everybody enter whom it will see leave."""
+        talk = Talk(backend(kv_tokens=None, chunk_tokens=100))
+        talk.arrive("a", "xy")
+        talk.arrive("b", "pq", at=1.0)
+        policy = Backwards()
+        talk.scheduler.use(policy, 2.0)
+        talk.first_byte("a", 3.0)
+        assert policy.seen == ["+b", "-b"]
+
+    def test_followers_wait_for_their_leader_again(self) -> None:
+        """A change of order does not make siblings compute the same prefix twice."""
+        config = SchedulerConfig(feed_chunks=1.0, follower_min_tokens=100)
+        talk = Talk(sglang(kv_tokens=None), config=config)
+        talk.arrive("a", "xyz")
+        assert talk.arrive("b", "xyz", at=1.0) == ""
+        assert talk.scheduler.use(Lpm(), 2.0) == []
+        assert talk.first_byte("a", 3.0) == "b->s"
+
+
+class Backwards(Policy):
+    """Last come, first served; keeps account of the queue."""
+
+    def order(self, request: Request, view: View) -> tuple[float, ...]:
+        return (-request.arrived_at, -ord(request.id))
+
+    def entered(self, request: Request, view: View) -> None:
+        self.seen.append(f"+{request.id}")
+
+    def left(self, request: Request, view: View) -> None:
+        self.seen.append(f"-{request.id}")
+
+    @property
+    def seen(self) -> list[str]:
+        """Who came and went."""
+        log: list[str] = self.__dict__.setdefault("log", [])
+        return log
+
+
 class TestFleet:
     def test_cold_requests_spread(self) -> None:
         """Strangers go where there is least to do."""
