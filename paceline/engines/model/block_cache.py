@@ -133,6 +133,12 @@ class BlockCache:
         lease.held = []
         lease.known = lease.blank = 0
 
+    def follows(self, match: Match, lease: Lease) -> bool:
+        """Whether what the lease publishes next could make the match longer."""
+        last = lease.held[-1][0].node if lease.held else self._root
+        end = match.nodes[-1] if match.nodes else self._root
+        return last is end and lease.known == match.blocks
+
     def flush(self) -> None:
         """Forget everything cached; only while nothing is held."""
         self._begin()

@@ -31,8 +31,9 @@ class VllmEngine(Pipeline[VllmSequence]):
         self._budget = config.chunk_tokens
         self._max_running = config.max_running or MAX_NUM_SEQS
         self._by_priority = config.policy == "priority"
-        self._running: list[VllmSequence] = []
         self._waiting = WaitingQueue()
+        self._tried = True
+        """Whether the latest step took all from the queue that it could."""
         self._arrivals = 0
 
     def add(self, request: SequenceRequest, now: float) -> None:
@@ -78,7 +79,8 @@ class VllmEngine(Pipeline[VllmSequence]):
 
     def _compose(self) -> Plan[VllmSequence] | None:
         plan: Plan[VllmSequence] = Plan()
-        if not self._schedule_running(plan):
+        self._tried = not self._schedule_running(plan)
+        if self._tried:
             self._schedule_waiting(plan)
         return plan if plan.work.tokens else None
 
@@ -219,6 +221,30 @@ class VllmEngine(Pipeline[VllmSequence]):
 
     def _gets(self, sequence: VllmSequence) -> bool:
         return not sequence.done
+
+    def _closed(self) -> bool:
+        if not self._tried:
+            return False
+        head = self._waiting.head()
+        if head is None or len(self._running) >= self._max_running:
+            return True
+        # It did not fit, and room only shrinks; but somebody may be making tokens that it waits for.
+        hits = self.cache.match(head.tape, (head.known - 1) // self._block)
+        return not any(self.cache.follows(hits, s.lease) for s in self._running)
+
+    def _fits(self, steps: int) -> bool:
+        missing = sum(self._missing(s, s.computed + steps) for s in self._running)
+        return missing <= self.cache.free
+
+    def _decode_on(self, steps: int) -> None:
+        # Of two that make the same blocks the one further on makes each of them first.
+        for sequence in sorted(self._running, key=lambda s: -s.computed):
+            sequence.planned += steps
+            sequence.computed += steps
+            missing = self._missing(sequence, sequence.computed)
+            if missing:
+                self.cache.take(sequence.lease, missing)
+            self._publish(sequence)
 
     def _drop(self, sequence: VllmSequence) -> None:
         self._release(sequence)

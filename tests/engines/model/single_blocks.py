@@ -1,4 +1,4 @@
-"""vLLM's block pool, block by block as in its source: the slow model that the fast one must equal."""
+"""vLLM's block pool, block by block as in its source: what the fast model must equal."""
 
 from __future__ import annotations
 
