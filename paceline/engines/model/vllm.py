@@ -32,8 +32,6 @@ class VllmEngine(Pipeline[VllmSequence]):
         self._max_running = config.max_running or MAX_NUM_SEQS
         self._by_priority = config.policy == "priority"
         self._waiting = WaitingQueue()
-        self._tried = True
-        """Whether the latest step took all from the queue that it could."""
         self._arrivals = 0
 
     def add(self, request: SequenceRequest, now: float) -> None:
@@ -79,8 +77,7 @@ class VllmEngine(Pipeline[VllmSequence]):
 
     def _compose(self) -> Plan[VllmSequence] | None:
         plan: Plan[VllmSequence] = Plan()
-        self._tried = not self._schedule_running(plan)
-        if self._tried:
+        if not self._schedule_running(plan):
             self._schedule_waiting(plan)
         return plan if plan.work.tokens else None
 
@@ -223,8 +220,6 @@ class VllmEngine(Pipeline[VllmSequence]):
         return not sequence.done
 
     def _closed(self) -> bool:
-        if not self._tried:
-            return False
         head = self._waiting.head()
         if head is None or len(self._running) >= self._max_running:
             return True
