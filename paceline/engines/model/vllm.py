@@ -223,7 +223,7 @@ class VllmEngine(Pipeline[VllmSequence]):
         head = self._waiting.head()
         if head is None or len(self._running) >= self._max_running:
             return True
-        # It did not fit, and room only shrinks; but somebody may be making tokens that it waits for.
+        # It did not fit and room only shrinks, but somebody may be making what its prompt has.
         hits = self.cache.match(head.tape, (head.known - 1) // self._block)
         return not any(self.cache.follows(hits, s.lease) for s in self._running)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -47,7 +49,9 @@ def play(
     variant: EngineConfig, wanted: list[SequenceRequest], gaps: list[int], skips: list[int]
 ) -> tuple[list[Step], list[object]]:
     """The steps that were shown, and the loads: one request each so many steps, then to the end."""
-    engine, steps, loads, now = build_engine(variant), [], [], 0.0
+    steps: list[Step] = []
+    loads: list[object] = []
+    engine, now = build_engine(variant), 0.0
     skip = iter(skips)
     for request, gap in zip(wanted, gaps, strict=True):
         engine.add(request, now)
@@ -57,14 +61,14 @@ def play(
     return steps, [*loads, engine.load()]
 
 
-def advance(engine: Engine, now: float, most: int, skip: object, steps: list[Step]) -> float:
+def advance(engine: Engine, now: float, most: int, skip: Iterator[int], steps: list[Step]) -> float:
     """Take `most` steps, those that may be skipped in strides that `skip` tells."""
     while most > 0 and (step := engine.step(now)) is not None:
         steps.append(step)
         most -= 1
         now += step.duration
         durations = engine.ahead()
-        stride = min(len(durations), most, next(skip, 0))  # type: ignore[call-overload]
+        stride = min(len(durations), most, next(skip, 0))
         if stride:
             for seconds in durations[: stride - 1]:
                 now += seconds
