@@ -230,6 +230,6 @@ def _show(outcomes: list[Outcome], *, calibrated: bool) -> None:
     if compared := changes(outcomes):
         click.echo(f"\n{compared}")
     if skipped := max(outcome.skipped for outcome in outcomes):
-        click.echo(f"\n{skipped} bad rows of the trace were left out")
+        click.echo(f"\n{skipped} rows of the trace were left out")
     if not calibrated:
         click.echo(f"\n{RELATIVE}")

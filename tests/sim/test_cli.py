@@ -197,7 +197,7 @@ def test_traces(shell: Shell, tmp_path: Path) -> None:
     assert document["skipped_rows"] == 1
     (run,) = document["runs"]
     assert (run["requests"], run["seed"], run["hit_rate"]) == (2, 0, 16 / 40)
-    assert "1 bad rows" in shell.run(*args, "--skip-bad")
+    assert "1 rows of the trace were left out" in shell.run(*args, "--skip-bad")
     assert "--trace takes no options of generators" in shell.fail(*args, "--groups", "3")
 
 
