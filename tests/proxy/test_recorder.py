@@ -97,7 +97,7 @@ async def recording(path: Path) -> AsyncIterator[str]:
 
 
 async def test_a_recorded_run_is_played_again(tmp_path: Path) -> None:
-    """The same requests come out: lengths as the engines told, prefixes shared, under any policy."""
+    """The same requests come out: lengths as the engines told, prefixes shared, any policy."""
     path = tmp_path / "events.jsonl"
     system = "You know this book by heart: " + "it was a dark and stormy night. " * 100
     told: list[tuple[int, int]] = []
@@ -121,7 +121,7 @@ async def test_a_recorded_run_is_played_again(tmp_path: Path) -> None:
     async with recording(path) as base, aiohttp.ClientSession() as session:
         await ask(
             session, base, 0
-        )  # the proxy learns how long a token is: blocks change their size
+        )  # teaches the proxy how long a token is
         await asyncio.gather(*(ask(session, base, number) for number in range(1, 8)))
 
     assert b"stormy" not in path.read_bytes()
