@@ -45,7 +45,7 @@ class _Group(click.Group):
 
     elsewhere: ClassVar = {
         "sim": ("paceline.sim.cli", "Run the scheduler offline, against models of engines."),
-        "calibrate": ("paceline.sim.calibrate_cli", "Fit step times to recorded rows."),
+        "calibrate": ("paceline.sim.calibrate_cli", "Fit step times to an engine."),
     }
 
     def list_commands(self, ctx: click.Context) -> list[str]:

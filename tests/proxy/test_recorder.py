@@ -119,9 +119,7 @@ async def test_a_recorded_run_is_played_again(tmp_path: Path) -> None:
             told.append((usage["prompt_tokens"], usage["completion_tokens"]))
 
     async with recording(path) as base, aiohttp.ClientSession() as session:
-        await ask(
-            session, base, 0
-        )  # teaches the proxy how long a token is
+        await ask(session, base, 0)  # teaches the proxy how long a token is
         await asyncio.gather(*(ask(session, base, number) for number in range(1, 8)))
 
     assert b"stormy" not in path.read_bytes()
