@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from xml.dom.minidom import parseString
 
+import pyarrow.parquet
 import pytest
 
 from paceline.proxy import cli
@@ -116,6 +117,23 @@ def test_runs_as_csv(shell: Shell, tmp_path: Path) -> None:
     assert float(rows[0]["ttft_s.p99"]) > 0
 
 
+def test_runs_as_parquet(shell: Shell, tmp_path: Path) -> None:
+    """The rows of the CSV, with types."""
+    path = tmp_path / "runs.parquet"
+    shell.run(*SMALL, "--seeds", "2", "--csv", str(tmp_path / "runs.csv"), "--parquet", str(path))
+    rows: list[dict[str, object]] = pyarrow.parquet.read_table(path).to_pylist()
+    with (tmp_path / "runs.csv").open() as file:
+        assert [{k: str(v) for k, v in row.items()} for row in rows] == list(csv.DictReader(file))
+    assert (rows[1]["seed"], rows[1]["policy"]) == (1, "fcfs")
+
+
+def test_without_pyarrow(shell: Shell, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """What to install is said before anything has run."""
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    error = shell.fail(*SMALL, "--members", "1000000", "--parquet", str(tmp_path / "x"))
+    assert "--parquet needs pyarrow: pip install 'paceline[parquet]'" in error
+
+
 def test_the_report_is_self_contained(shell: Shell, tmp_path: Path) -> None:
     """One page whose charts are well-formed, that fetches nothing and shows every policy."""
     path = tmp_path / "report.html"
@@ -169,6 +187,7 @@ def test_calibrate_and_use(shell: Shell, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("args", "why"),
     [
+        (("--parquet", "/nowhere/at/all"), "/nowhere/at/all: No such file"),
         (("--policy", "lmp"), "did you mean `lpm`?"),
         (("--preset", "llama"), "no preset `llama`"),
         (("--engine-policy", "lpm"), "vllm has no policy `lpm`"),

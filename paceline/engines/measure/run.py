@@ -100,13 +100,14 @@ class _Rounds:
                 self.left_out["it would take too long"] += 1
             return
         try:
-            self.timed[point].append(await self._timer.time(point))
+            timed = await self._timer.time(point)
         except Unmeasured as why:
             self.left_out[str(why)] += 1
             return
+        self.timed[point].append(timed)
         self._took[point] = self._loop.time() - start
         if point.kind == "decode":
-            self._step = max(self._step, self.timed[point][-1])
+            self._step = max(self._step, timed)
 
     def _expected(self, point: Point) -> float:
         """Seconds; prefill grows a little faster than its tokens."""
