@@ -149,6 +149,22 @@ def test_the_report_is_self_contained(shell: Shell, tmp_path: Path) -> None:
     assert "relative only" in page
 
 
+def test_the_report_says_who_waits(shell: Shell, tmp_path: Path) -> None:
+    """A table of tenants and one of families, a column a policy; and what goodput counts."""
+    path = tmp_path / "report.html"
+    args = ["sim", "--workload", "tenants", "--tenants", "3", "--members", "2", "--groups", "4"]
+    args += ["--rate", "50", "--seeds", "1", "--slo-ttft", "0.5", "--jobs", "1"]
+    shell.run(*args, "--policy", "fcfs,fair", "--report", str(path))
+    page = path.read_text()
+    tenants, families = re.findall(r"<table>.*?</table>", page, re.S)
+    row = r"<tr><td>%s</td>(<td>[\d.]+ / [\d.]+ / [\d.]+</td>){2}</tr>"
+    for tenant in ("t1", "t2", "t3"):
+        assert re.search(row % tenant, tenants)
+        assert re.search(row % f"{tenant}-0", families)
+    assert "Goodput: completed requests a second with TTFT up to 0.5 s." in page
+    assert "Jain" in page
+
+
 def test_the_timeline(shell: Shell, tmp_path: Path) -> None:
     """Spans of queue, prefill and decode for each request; no two on one lane overlap."""
     path = tmp_path / "trace.json"

@@ -80,7 +80,7 @@ def test_a_tasks_error_is_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     ray = StandIn()
     monkeypatch.setitem(sys.modules, "ray", ray)
     job = Job(config=RunConfig(), workload=Trace(path="/nowhere"))
-    with pytest.raises(TraceError, match="^/nowhere: "):
+    with pytest.raises(TraceError, match=r"^/nowhere: "):
         list(run_on_ray([job], "auto"))
     assert ray.log[-1] == "shutdown"
 
