@@ -2,9 +2,9 @@
 
     python -m bench.agreement [--engines vllm,sglang] [--policies fcfs,lpm] [--check]
 
-Families of prompts arrive at random (Poisson) at one emulated A100 that plays at half its speed, with
-a KV pool of half the families: requests queue, and order decides what is cached. One run takes 70 s,
-for emulator, proxy and client are real processes in real time. The simulator plays the same
+Families of prompts arrive at random (Poisson) at one emulated A100 that plays at half its speed,
+with a KV pool of half the families: requests queue, and order decides what is cached. One run takes
+70 s: emulator, proxy and client are real processes in real time. The simulator plays the same
 arrivals; its front end takes no time, for the emulator has none. Nearer to saturation the order of
 requests amplifies each millisecond, and two runs in real time differ by 10% from each other.
 """
