@@ -22,7 +22,6 @@ from paceline.engines.model.engine import EngineConfig, ModelKind
 from paceline.engines.model.presets import PRESETS
 from paceline.sim.calibrate import calibrate
 from paceline.sim.calibration import Calibration
-from paceline.sim.frontend import FrontendTime
 from paceline.sim.record import Row
 from paceline.sim.run import NO_PROXY, RunConfig, simulate
 from paceline.sim.summary import Slo, Summary, summarise
@@ -69,7 +68,7 @@ def _compare(path: Path, engine: ModelKind, calibration: Calibration | None) -> 
             time=calibration.time if calibration else getattr(PRESET, engine),
             kv_tokens=KV_TOKENS,
         ),
-        frontend=calibration.frontend if calibration else FrontendTime(),
+        frontend=calibration.frontend if calibration else None,
         busy=calibration.busy if calibration else 1.0,
     )
     name = path.name.partition(".csv")[0]
