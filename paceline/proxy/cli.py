@@ -45,7 +45,7 @@ class _Group(click.Group):
 
     elsewhere: ClassVar = {
         "sim": ("paceline.sim.cli", "Run the scheduler offline, against models of engines."),
-        "calibrate": ("paceline.sim.calibrate_cli", "Fit step times to recorded rows."),
+        "calibrate": ("paceline.sim.calibrate_cli", "Fit step times to an engine."),
     }
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -94,6 +94,7 @@ def cli() -> None:
 @click.option("--host", metavar="ADDRESS", help="Where to listen.  [default: 127.0.0.1]")
 @click.option("--port", metavar="N", type=PORT, help="TCP port.  [default: 8000]")
 @click.option("--log-format", type=click.Choice(["console", "json"]), help="[default: console]")
+@click.option("--record", metavar="FILE", help="Append the scheduler's events, for `sim --trace`.")
 def serve(
     path: Path | None,
     backends: tuple[str, ...],
@@ -101,6 +102,7 @@ def serve(
     host: str | None,
     port: int | None,
     log_format: str | None,
+    record: str | None,
 ) -> None:
     """Run the proxy.
 
@@ -109,16 +111,16 @@ def serve(
     """
     from paceline.proxy.load import Flags
 
-    config = _load(
-        path,
-        Flags(host=host, port=port, backends=backends, policy=policy, log_format=log_format),
-    )
+    flags = Flags(host=host, port=port, backends=backends, policy=policy)
+    flags.log_format, flags.record = log_format, record
+    config = _load(path, flags)
     from paceline.proxy.compose import run
     from paceline.proxy.listen import CannotListen
+    from paceline.proxy.recorder import CannotRecord
 
     try:
         run(config)
-    except CannotListen as error:
+    except (CannotListen, CannotRecord) as error:
         raise click.ClickException(str(error)) from error
 
 

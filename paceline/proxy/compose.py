@@ -6,6 +6,7 @@ import asyncio
 import gc
 import secrets
 from contextlib import AsyncExitStack, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -25,6 +26,7 @@ from paceline.proxy.listen import listening, run_loop, stop_signal
 from paceline.proxy.metrics import CONTENT_TYPE, Metrics
 from paceline.proxy.monitor import Monitor
 from paceline.proxy.ratio import TokenRatio
+from paceline.proxy.recorder import Recorder
 from paceline.proxy.retries import RetryBudget
 from paceline.proxy.state import state_json
 from paceline.proxy.upstream import Pool
@@ -46,7 +48,7 @@ COLLECT_AFTER = 50_000
 
 
 def run(config: Config) -> None:
-    """Serve until SIGTERM or SIGINT; raises CannotListen."""
+    """Serve until SIGTERM or SIGINT; raises CannotListen, CannotRecord."""
     run_loop(serve(config))
 
 
@@ -55,8 +57,9 @@ async def serve(config: Config) -> None:
     log.configure(config.log)
     async with AsyncExitStack() as stack:
         stopped = stack.enter_context(stop_signal())
+        recorder = _recorder(config, stack)
         config = await _with_backends(config, stack)
-        proxy = Proxy(config)
+        proxy = Proxy(config, recorder)
         proxy.monitor.start()
         stack.push_async_callback(proxy.monitor.close)
         server = build_server(proxy.gateway)
@@ -73,7 +76,7 @@ async def serve(config: Config) -> None:
 class Proxy:
     """The parts of one proxy, wired to each other; needs a running loop."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, recorder: Recorder | None = None) -> None:
         loop = asyncio.get_running_loop()
         policy = load(config.policy.name, config.policy.settings)
         scheduler = Scheduler(config.scheduler, policy, secrets.randbits(64))
@@ -81,7 +84,8 @@ class Proxy:
         self._directory = Directory(config.backends)
         self._all_up = asyncio.Event()
         self._driver = Driver(scheduler, loop, self._observe)
-        self._metrics = Metrics(self.snapshot)
+        self._recorder = recorder
+        self._metrics = Metrics(self.snapshot, *([recorder] if recorder else []))
         self._log_request = log.request_logger(config.log)
         pool = Pool(config.upstream, loop)
         self.monitor = Monitor(self._directory, self._driver, pool, config.upstream)
@@ -110,6 +114,8 @@ class Proxy:
             await asyncio.wait_for(self._all_up.wait(), SETTLE_SECONDS)
 
     def _observe(self, event: Event, actions: list[Action], now: float) -> None:
+        if self._recorder is not None:
+            self._recorder.note(event, actions, now)
         if isinstance(event, BackendChanged) and all(entry.up for entry in self._directory):
             self._all_up.set()
 
@@ -130,6 +136,15 @@ def spare_the_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(COLLECT_AFTER)
+
+
+def _recorder(config: Config, stack: AsyncExitStack) -> Recorder | None:
+    """What records the events, if that is wanted; it is closed with `stack`."""
+    if config.log.record is None:
+        return None
+    recorder = Recorder(Path(config.log.record), asyncio.get_running_loop().time())
+    stack.push_async_callback(asyncio.to_thread, recorder.close)
+    return recorder
 
 
 async def _with_backends(config: Config, stack: AsyncExitStack) -> Config:

@@ -92,6 +92,19 @@ def test_check_refuses(
             ["serve", "--policy", "fcsf"],
             "command line: $.policy.name: no policy `fcsf`; did you mean `fcfs`?",
         ),
+        (
+            ["serve", "--port", "0", "--record", "/nowhere/at/all"],
+            "cannot record to /nowhere/at/all: No such file or directory",
+        ),
+        (["calibrate", "--out", "x"], "either --backend URL or --from FILE is needed"),
+        (
+            ["calibrate", "--out", "/nowhere/at/all", "--backend", "http://127.0.0.1:9"],
+            "/nowhere/at/all: No such file or directory",
+        ),
+        (
+            ["calibrate", "--out", "x", "--backend", "127.0.0.1:9"],
+            "`127.0.0.1:9` is no URL such as http://10.0.0.7:8000",
+        ),
         (["emulate", "--port", "0"], "Missing option '--kind'. Choose from: vllm, sglang"),
     ],
 )
@@ -114,8 +127,10 @@ def test_serve_runs_the_flags_over_the_file(
     path.write_text('[server]\nport = 9000\nhost = "127.0.0.2"\n')
     ran: list[Config] = []
     monkeypatch.setattr(compose, "run", ran.append)
-    invoke("serve", "-c", str(path), "--port", "9001", "--backend", "http://a:1")
+    args = ("--port", "9001", "--backend", "http://a:1", "--record", "events.jsonl")
+    invoke("serve", "-c", str(path), *args)
     (config,) = ran
+    assert config.log.record == "events.jsonl"
     assert (config.server.host, config.server.port) == ("127.0.0.2", 9001)
     assert [backend.url for backend in config.backends] == ["http://a:1"]
 

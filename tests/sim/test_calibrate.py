@@ -7,13 +7,14 @@ from random import Random
 
 import pytest
 
+from paceline.engines.measure.measurement import Measurement
 from paceline.engines.model.presets import PRESETS
 from paceline.engines.model.steptime import StepTime
 from paceline.sim.calibrate import Coefficients, calibrate, fit, predict
 from paceline.sim.calibration import CalibrationError, read_calibration, write_calibration
 from paceline.sim.frontend import FrontendTime
 from paceline.sim.least_squares import minimise, solve
-from paceline.sim.measurements import Measurement, read_measurements
+from paceline.sim.measurements import read_measurements
 
 PRESET = PRESETS["llama-3.1-8b-h100"]
 DATA = Path(__file__).parent / "data"
