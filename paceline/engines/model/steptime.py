@@ -59,7 +59,7 @@ class StepTime(Struct, frozen=True, kw_only=True):
     """When not 0, each prefill of a batch reads its cached part as if it were as long as the
     longest of the batch, rounded up to `pad`: so did SGLang 0.5.16's triton prefill on an H100."""
 
-    again: float = 0.4
+    again: float = 0.45
     """What of the cost of a KV token falls away when the step has read it before: then it comes
     from the L2 cache, on an H100 at 5 to 6 TB/s, and not from memory at 3.35."""
     host: float = 0.0
