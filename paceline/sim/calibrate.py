@@ -28,8 +28,8 @@ PULL = 0.02
 OUTLIER = 0.04
 """Relative error from which a measurement's cost grows linearly, not as the square (Huber)."""
 BUSY = 1.05
-"""What an H100 showed, in runs of many minutes. Not fitted: while a burst comes in, the API server's
-work slows the engine by as much again, and only bursts have steps that follow one another."""
+"""What an H100 showed over recorded runs. Not fitted: the only rows with prefills that follow one
+another are bursts, and they say 1.10, which no longer run bears out."""
 HOST = 50.0
 """Where the fit of `host` starts, in microseconds, when the preset has none."""
 STEP_FIELDS = ("c0", "tw", "k", "a", "b", "g", "host", "again")

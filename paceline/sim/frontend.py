@@ -1,8 +1,8 @@
 """What happens to a request at an engine before its scheduler sees it: HTTP, parsing, tokens, IPC.
 
 One API server process takes what has arrived, works it off and hands it on together; what comes
-meanwhile is its next batch. So a request alone is delayed by some milliseconds and a burst by one or
-two for each of its requests, but for its first, which goes ahead alone.
+meanwhile is its next batch. So a request alone is delayed by some milliseconds and a burst by one
+or two for each of its requests, but for its first, which goes ahead alone.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from paceline.engines.model.engine import SequenceRequest
+from paceline.engines.model.steptime import StepTime
 from paceline.policies.registry import PolicyError
 from paceline.scheduler.config import SchedulerConfig
 from paceline.scheduler.events import Arrived, Event
@@ -157,9 +158,11 @@ def test_a_burst_starts_together() -> None:
     ahead = 0.0100 + 0.00103 + 100 * 0.7e-6
     firsts = sorted({round(row.first or 0.0, 6) for row in rows})
     assert firsts == pytest.approx([ahead + 1.0, ahead + 3.0])  # its first decode is under way
-    steps = FLAT.__class__(c0=1e3, tw=0, k=0, a=0, b=0, g=0)
+    steps = StepTime(c0=1e3, tw=0, k=0, a=0, b=0, g=0)
     config = RunConfig(policy=NO_PROXY, engine=engine(time=steps, kv_tokens=50_000))
-    rows = simulate(config, iter([single(f"{i}", turn(tokens=100, out=300)) for i in range(200)])).rows
+    rows = simulate(
+        config, iter([single(f"{i}", turn(tokens=100, out=300)) for i in range(200)])
+    ).rows
     ready = 0.0100 + 0.017 + 200 * (0.00103 + SERIAL * 100 * 0.7e-6) + (1 - SERIAL) * 100 * 0.7e-6
     assert max(row.first or 0.0 for row in rows) == pytest.approx(ready + 0.001, abs=0.002)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+
 class Work(Struct):
     """What one step computes, summed over its sequences."""
 
@@ -61,11 +62,10 @@ class StepTime(Struct, frozen=True, kw_only=True):
 
     again: float = 0.45
     """What of the cost of a KV token falls away when the step has read it before: then it comes
-    from the L2 cache, on an H100 at 5 to 6 TB/s, and not from memory at 3.35."""
+    from the L2 cache, on an H100 at about 6 TB/s, and not from memory at 3.35."""
     host: float = 0.0
     """Microseconds of the host's CPU for each sequence that decodes. They pass while the GPU
     computes, so they are the least that a step of a large batch takes. Not scaled by `s`."""
-
 
     def seconds(self, work: Work) -> float:
         """Seconds that a step with `work` takes."""
