@@ -2,9 +2,9 @@
 
     python -m bench.fidelity [--data FOLDER] [--check]
 
-Prints the tables of docs/simulator.md, the second one made by `bench.ground_truth`. The simulator is
-calibrated on `*_calib.csv*` and `*_itl.csv*` alone, where there are such; every other file is a run
-to compare with. Its order, lengths and arrivals are taken from its own rows.
+Prints the tables of docs/simulator.md, the second one made by `bench.ground_truth`. The simulator
+is calibrated on `*_calib.csv*` and `*_itl.csv*` alone, where there are such; every other file is a
+run to compare with. Its order, lengths and arrivals are taken from its own rows.
 """
 
 from __future__ import annotations
