@@ -20,7 +20,7 @@ from paceline.engines.model.engine import EngineConfig, ModelKind
 from paceline.engines.model.presets import Preset
 from paceline.engines.model.steptime import StepTime, Work
 from paceline.sim.calibration import Calibration
-from paceline.sim.frontend import FrontendTime
+from paceline.sim.frontend import SERIAL, FrontendTime
 from paceline.sim.least_squares import minimise
 from paceline.sim.measurements import read_measurements
 
@@ -28,8 +28,11 @@ PULL = 0.02
 OUTLIER = 0.04
 """Relative error from which a measurement's cost grows linearly, not as the square (Huber)."""
 BUSY = 1.05
-"""Where the fit of `busy` starts: what an H100 showed."""
-STEP_FIELDS = ("c0", "tw", "k", "a", "b", "g")
+"""What an H100 showed over recorded runs. Not fitted: the only rows with prefills that follow one
+another are bursts, and they say 1.10, which no longer run bears out."""
+HOST = 50.0
+"""Where the fit of `host` starts, in microseconds, when the preset has none."""
+STEP_FIELDS = ("c0", "tw", "k", "a", "b", "g", "host", "again")
 FRONTEND_FIELDS = ("latency", "token", "request", "burst")
 LEAST = 1e-6
 """Of a coefficient, in its unit over the default one's: logarithms need something."""
@@ -74,17 +77,12 @@ def calibrated(
 def fit(
     measured: Sequence[Measurement], start: StepTime, front: FrontendTime, chunk: int = CHUNK
 ) -> Coefficients:
-    """The coefficients near `start` and `front` that explain the measurements best; `s` is 1.
-
-    Decodes on a shared prefix are not fitted: the formula has no term for what they save.
-    """
-    fitted = [m for m in measured if not m.shared]
-    base = [max(getattr(start, name) * start.s, LEAST) for name in STEP_FIELDS]
-    base += [*(getattr(front, name) for name in FRONTEND_FIELDS), BUSY]
+    """The coefficients near `start` and `front` that explain the measurements best; `s` is 1."""
+    base = [*_steps(start), *(getattr(front, name) for name in FRONTEND_FIELDS)]
 
     def residuals(logs: Sequence[float]) -> list[float]:
         found = _coefficients(start, base, logs)
-        errors = [_huber(predict(m, found, chunk) / m.seconds - 1) for m in fitted]
+        errors = [_huber(predict(m, found, chunk) / m.seconds - 1) for m in measured]
         return errors + [PULL * value for value in logs]
 
     return _coefficients(start, base, minimise(residuals, [0.0] * len(base)))
@@ -95,12 +93,15 @@ def predict(measured: Measurement, found: Coefficients, chunk: int = CHUNK) -> f
     time, frontend = found.time, found.frontend
     if measured.kind in ("decode", "mixed", "stall"):
         return found.busy * sum(map(time.seconds, _decodes(measured)))
-    outside = frontend.latency + frontend.token * measured.prompt
-    outside += frontend.request * measured.batch
-    if measured.kind == "burst":
-        outside += frontend.burst
-    first, *rest = (time.seconds(work) for work in _prefills(measured, chunk))
-    return outside + first + found.busy * sum(rest)
+    outside = frontend.latency + frontend.token * measured.prompt + frontend.request
+    first, *rest = (time.seconds(work) for work in _prefills(measured, 1, chunk))
+    alone = outside + first + found.busy * sum(rest)
+    if measured.kind == "lone":
+        return alone
+    each = frontend.request + SERIAL * frontend.token * measured.prompt
+    ready = outside + frontend.burst + each * (measured.batch - 1)
+    others = map(time.seconds, _prefills(measured, measured.batch - 1, chunk))
+    return max(alone, ready) + found.busy * sum(others)
 
 
 def _decodes(measured: Measurement) -> list[Work]:
@@ -108,6 +109,7 @@ def _decodes(measured: Measurement) -> list[Work]:
     step = Work()
     for _ in range(measured.batch):
         step.decode(measured.prompt)
+    step.shared = (measured.batch - 1) * measured.shared
     if not measured.new:
         return [step]
     prefill = step if measured.kind == "mixed" else Work()
@@ -115,26 +117,34 @@ def _decodes(measured: Measurement) -> list[Work]:
     return [step] if prefill is step else [prefill, step]
 
 
-def _prefills(measured: Measurement, chunk: int) -> list[Work]:
-    """The steps that prefill `batch` prompts, one after the other in chunks."""
+def _prefills(measured: Measurement, prompts: int, chunk: int) -> list[Work]:
+    """The steps that prefill so many prompts in chunks, while those that are done decode."""
     steps = [Work()]
-    for _ in range(measured.batch):
+    for number in range(prompts):
         done = measured.cached
         while done < measured.prompt:
             if steps[-1].tokens == chunk:
                 steps.append(Work())
+                for _ in range(number):
+                    steps[-1].decode(measured.prompt)
             count = min(measured.prompt - done, chunk - steps[-1].tokens)
             steps[-1].prefill(count, done)
             done += count
     return steps
 
 
+def _steps(start: StepTime) -> list[float]:
+    """Values to start from, `s` worked in."""
+    values = {name: getattr(start, name) * start.s for name in STEP_FIELDS}
+    values |= {"host": start.host or HOST, "again": start.again}
+    return [max(value, LEAST) for value in values.values()]
+
+
 def _coefficients(start: StepTime, base: Sequence[float], logs: Sequence[float]) -> Coefficients:
     values = [value * exp(x) for value, x in zip(base, logs, strict=True)]
     step = dict(zip(STEP_FIELDS, values[: len(STEP_FIELDS)], strict=True))
-    *rest, busy = values[len(STEP_FIELDS) :]
-    front = dict(zip(FRONTEND_FIELDS, rest, strict=True))
-    return Coefficients(structs.replace(start, s=1.0, **step), FrontendTime(**front), busy)
+    front = dict(zip(FRONTEND_FIELDS, values[len(STEP_FIELDS) :], strict=True))
+    return Coefficients(structs.replace(start, s=1.0, **step), FrontendTime(**front), BUSY)
 
 
 def _huber(error: float) -> float:

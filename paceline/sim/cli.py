@@ -19,7 +19,6 @@ from paceline.sim.cluster import ClusterError, run_on_ray
 from paceline.sim.experiment import Job, Outcome, grid, run_all
 from paceline.sim.explain import UnknownRequest, explain
 from paceline.sim.extras import MissingExtra, extra
-from paceline.sim.frontend import FrontendTime
 from paceline.sim.options import generator, generator_options, names
 from paceline.sim.output import RELATIVE, as_json, write_parquet, write_requests, write_runs
 from paceline.sim.perfetto import write_timeline
@@ -121,7 +120,7 @@ def _jobs(given: dict[str, Any], calibration: Calibration | None) -> list[Job]:
     base = RunConfig(
         engine=engine,
         concurrency=given["concurrency"],
-        frontend=calibration.frontend if calibration else FrontendTime(),
+        frontend=calibration.frontend if calibration else None,
         busy=calibration.busy if calibration else 1.0,
         keep_steps=given["perfetto"] is not None,
     )
