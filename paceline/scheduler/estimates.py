@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+from paceline.scheduler.types import Usage
+
+SLACK = 256
+"""Tokens by which fewer may be reported as cached than were predicted, and nothing follows: two base
+blocks, or an engine's own block; the last one of a prompt is computed again even if it is cached."""
+SLACK_PART = 8
+"""And one part in so many of the prediction, which rests on an estimate of bytes a token."""
+
 
 class Mean:
     """Exponential moving mean: the last `memory` samples weigh about two thirds."""
@@ -37,3 +45,18 @@ class OutputLengths:
         seen = self._seen.get(model)
         tokens = self._initial if seen is None else int(seen[0].value + seen[1].value) + 1
         return tokens if max_tokens is None else min(tokens, max_tokens)
+
+
+def shortfall(predicted: int, prompt_tokens: int, usage: Usage) -> int | None:
+    """How much was cached, in the scheduler's tokens, where that is far less than predicted.
+
+    The engine counts true tokens, the scheduler's are estimated: `prompt_tokens` is the prompt's
+    length by the same estimate. None where the prediction held or nothing was reported.
+    """
+    cached = usage.cached_tokens
+    if cached is None or cached >= predicted:
+        return None
+    if usage.prompt_tokens:
+        cached = cached * prompt_tokens // usage.prompt_tokens
+    slack = max(SLACK, predicted // SLACK_PART)
+    return cached + slack if cached + slack < predicted else None

@@ -30,6 +30,9 @@ class Finished(Struct, frozen=True, tag=True):
 
     id: str
     usage: Usage = Usage()
+    prefix: tuple[int, ...] = ()
+    """Block keys of the prompt and its answer, as a later prompt that quotes both begins; empty
+    where they are not known."""
 
 
 class Failed(Struct, frozen=True, tag=True):

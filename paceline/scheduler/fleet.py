@@ -139,15 +139,19 @@ class Backend:
         elif any(not entry.request.streaming for entry in late):
             self.prefill_rate.value *= RATE_STEP
 
-    def land(self, entry: Entry, output_tokens: int | None) -> Entries:
-        """The request left the engine; None for `output_tokens` when it did not finish."""
+    def land(
+        self, entry: Entry, output_tokens: int | None, prefix: tuple[int, ...] = ()
+    ) -> Entries:
+        """The request left the engine; None for `output_tokens` when it did not finish.
+
+        `prefix`: the block keys of its prompt and answer, where they are known."""
         self._start(entry)
         self._silent.pop(entry, None)
         del self.in_flight[entry]
         changed: Entries = {}
         if output_tokens is not None and not entry.computed:
             changed = self.cache.computed(entry)
-        return changed | self.cache.land(entry, output_tokens)
+        return changed | self.cache.land(entry, output_tokens, prefix)
 
     def snapshot(self) -> BackendSnapshot:
         """The state as it is."""

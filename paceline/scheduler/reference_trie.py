@@ -30,22 +30,22 @@ class ReferenceTrie(PrefixTrie):
         used = sum(bool(node.users) for node in entry.nodes)
         if used < len(entry.nodes):
             self.nodes -= len(entry.nodes) - used
-            del self._trie[entry.request.prefix[: used + 1] :]
+            del self._trie[tuple(node.keys[0] for node in entry.nodes[: used + 1]) :]
         entry.nodes = []
 
-    def _insert(self, entry: Entry) -> None:
-        key = entry.request.prefix
-        if not key:
+    def _insert(self, entry: Entry, keys: tuple[int, ...]) -> None:
+        had = len(entry.nodes)
+        if len(keys) == had:
             return
-        start = 0
-        self._trie.setdefault(key, None)
-        for depth, step in enumerate(self._trie.walk_towards(key)):
-            if not depth:
-                continue  # the root: the empty prefix
+        start = entry.nodes[-1].end if had else 0
+        self._trie.setdefault(keys, None)
+        for depth, step in enumerate(self._trie.walk_towards(keys)):
+            if depth <= had:
+                continue  # depth 0 is the root: the empty prefix
             node = step.get()
             if node is None:
                 block = entry.request.block_tokens
-                node = step.value = Node(key[depth - 1 : depth], depth - 1, start, block)
+                node = step.value = Node(keys[depth - 1 : depth], depth - 1, start, block)
                 self.nodes += 1
             node.users[entry] = None
             start = node.end

@@ -6,12 +6,17 @@ as any prompt with it does. That is LRU with the leaf evicted first, as both eng
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Iterable
 from itertools import islice
 
+from paceline.scheduler.blocks import BOUNDS
 from paceline.scheduler.entry import Entries, Entry
 from paceline.scheduler.trie import Node, Presence, Trie
+
+MISSED = 256
+"""Ended prompts that one miss makes forgotten: some 2 ms of work."""
 
 
 class Residency:
@@ -31,6 +36,7 @@ class Residency:
         self._recent: OrderedDict[Entry, int] = OrderedDict()
         """Ended prompts, oldest first, with the tokens that only they hold (tail and answer).
         Ordered, because the first of a plain dict is found by walking over all deleted before."""
+        self._step = 0
 
     @property
     def recent(self) -> int:
@@ -63,6 +69,8 @@ class Residency:
 
     def launch(self, entry: Entry, late: bool) -> Entries:
         """The entry starts here; `late` caches publish what it computes only at `computed`."""
+        self._step += 1
+        entry.step = self._step
         cached = 0
         for node in entry.nodes:
             presence = node.at.get(self.id)
@@ -86,16 +94,15 @@ class Residency:
     def computed(self, entry: Entry) -> Entries:
         """The entry's whole prompt can be matched from now on."""
         entry.computed = True
-        fresh = self._hold(entry, len(entry.nodes))
-        changed: Entries = {}
-        for node in fresh:
-            for waiting in node.waiting:
-                waiting.match[self.id] = node.end
-            changed.update(node.waiting)
-        return changed | self._shrink()
+        return self._publish(entry) | self._shrink()
 
-    def land(self, entry: Entry, output_tokens: int | None) -> Entries:
-        """The entry left the engine; with `output_tokens` its KV stays, with None it is lost."""
+    def land(
+        self, entry: Entry, output_tokens: int | None, prefix: tuple[int, ...] = ()
+    ) -> Entries:
+        """The entry left the engine; with `output_tokens` its KV stays, with None it is lost.
+
+        `prefix`: the block keys of its prompt and answer, which a later prompt may begin with.
+        """
         for node in entry.nodes:
             presence = node.at[self.id]
             presence.flying -= 1
@@ -106,16 +113,60 @@ class Residency:
         self._occupied -= entry.tail_tokens + entry.output_tokens
         if output_tokens is None or not entry.computed:
             return self._release(entry)
+        changed: Entries = {}
         own = entry.tail_tokens + output_tokens
+        if len(prefix) > len(entry.request.prefix):
+            before = entry.nodes[-1].end if entry.nodes else 0
+            changed = self._prolong(entry, prefix)
+            own = max(0, own + before - entry.nodes[-1].end)
+        self._step += 1
+        entry.step = self._step
         self._recent[entry] = own
         self._occupied += own
-        return self._shrink()
+        return changed | self._shrink()
+
+    def missed(self, entry: Entry, cached: int) -> Entries:
+        """The engine had no more than `cached` tokens of this entry's prompt when it came.
+
+        Whatever ended before that and goes on behind them is lost. The oldest `MISSED` of those are
+        forgotten; the next request that misses tells of the others.
+        """
+        block = entry.request.block_tokens
+        first = self._trie.cut(entry, bisect_right(BOUNDS, cached / block))
+        changed: Entries = {}
+        if first < len(entry.nodes):
+            users = entry.nodes[first].users
+            lost = [user for user in users if user in self._recent and user.step < entry.step]
+            for user in lost[:MISSED]:
+                self._occupied -= self._recent[user]
+                self._recent[user] = 0
+                changed |= self._release(user, first)
+        return changed
 
     def forget(self) -> Entries:
         """The pool was emptied: nothing that ended is cached any more."""
         changed: Entries = {}
         while self._recent:
             changed |= self._evict()
+        return changed
+
+    def _prolong(self, entry: Entry, prefix: tuple[int, ...]) -> Entries:
+        """The entry's KV goes on behind its prompt."""
+        old = len(entry.nodes)
+        self._trie.extend(entry, prefix)
+        for node in islice(entry.nodes, old, None):
+            if self.id not in node.at:
+                node.at[self.id] = Presence()
+                self._occupied += node.tokens
+        return self._publish(entry)
+
+    def _publish(self, entry: Entry) -> Entries:
+        """All that the entry has can be matched."""
+        changed: Entries = {}
+        for node in self._hold(entry, len(entry.nodes)):
+            for waiting in node.waiting:
+                waiting.match[self.id] = node.end
+            changed.update(node.waiting)
         return changed
 
     def _hold(self, entry: Entry, upto: int) -> list[Node]:
@@ -145,29 +196,31 @@ class Residency:
         self._occupied -= own
         return self._release(entry)
 
-    def _release(self, entry: Entry) -> Entries:
-        """Let go of the nodes that the entry holds; the deepest that nobody else holds are lost."""
-        kept = 0
+    def _release(self, entry: Entry, first: int = 0) -> Entries:
+        """Let go of the nodes that the entry holds, but for so many; the deepest that nobody else
+        holds are lost."""
+        kept = entry.nodes[first - 1].end if first else 0
         lost: Node | None = None
-        for node in islice(entry.nodes, entry.owned):
+        for node in islice(entry.nodes, first, entry.owned):
             presence = node.at[self.id]
             presence.holders -= 1
             if presence.holders:
                 kept = node.end
             else:
                 lost = lost or node
-        self._tidy(entry.nodes)
+        self._tidy(islice(entry.nodes, first, None))
         changed: Entries = dict(lost.waiting) if lost is not None else {}
         for waiting in changed:
             waiting.match[self.id] = kept
-        entry.owned = 0
-        if not entry.waiting:
+        entry.owned = min(entry.owned, first)
+        if not (first or entry.waiting):
+            self._recent.pop(entry, None)
             self._trie.drop(entry)
         return changed
 
     def _tidy(self, nodes: Iterable[Node]) -> None:
         for node in nodes:
-            presence = node.at[self.id]
-            if not (presence.holders or presence.flying or presence.computing):
+            presence = node.at.get(self.id)
+            if presence and not (presence.holders or presence.flying or presence.computing):
                 del node.at[self.id]
                 self._occupied -= node.tokens

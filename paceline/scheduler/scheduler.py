@@ -21,7 +21,7 @@ from paceline.scheduler.admission import Admission
 from paceline.scheduler.choice import Choice, Placed, View
 from paceline.scheduler.config import SchedulerConfig
 from paceline.scheduler.entry import Entries, Entry
-from paceline.scheduler.estimates import Mean, OutputLengths
+from paceline.scheduler.estimates import Mean, OutputLengths, shortfall
 from paceline.scheduler.events import (
     Action,
     Arrived,
@@ -175,9 +175,13 @@ class Scheduler:
         else:
             self._outputs.add(request.model, output_tokens // request.n)
         self.policy.finished(request, output_tokens)
-        self._end(entry, output_tokens)
+        if (missed := shortfall(entry.cached, request.prompt_tokens, event.usage)) is not None:
+            self._rerank(self._fleet[entry.backend].cache.missed(entry, missed))
+        self._end(entry, output_tokens, event.prefix)
 
-    def _end(self, entry: Entry | None, output_tokens: int | None = None) -> None:
+    def _end(
+        self, entry: Entry | None, output_tokens: int | None = None, prefix: tuple[int, ...] = ()
+    ) -> None:
         """The request is over; with `output_tokens` its KV stays in the backend's cache."""
         if entry is None:
             return
@@ -187,7 +191,7 @@ class Scheduler:
             entry.waiting = False
             self._trie.drop(entry)
         else:
-            self._land(entry, output_tokens)
+            self._land(entry, output_tokens, prefix)
 
     def _retry(self, entry: Entry) -> None:
         """Back to the head of the queue, for another backend."""
@@ -199,10 +203,12 @@ class Scheduler:
         self._trie.wait(entry)
         self._enqueue(entry)
 
-    def _land(self, entry: Entry, output_tokens: int | None) -> None:
+    def _land(
+        self, entry: Entry, output_tokens: int | None, prefix: tuple[int, ...] = ()
+    ) -> None:
         self._release_followers(entry)
         self._open(entry.backend)
-        self._rerank(self._fleet[entry.backend].land(entry, output_tokens))
+        self._rerank(self._fleet[entry.backend].land(entry, output_tokens, prefix))
 
     def _change_fleet(self, event: Event) -> None:
         match event:

@@ -32,6 +32,7 @@ class FakeDriver:
     def __init__(self, backends: Sequence[str]) -> None:
         self.log: list[str] = []
         self.usage: Usage | None = None
+        self.prefix: tuple[int, ...] = ()
         self.refusal: Reject | None = None
         self.gate: asyncio.Future[None] | None = None
         """Requests wait for it, when there is one."""
@@ -51,8 +52,9 @@ class FakeDriver:
     def first_byte(self, id: str) -> None:
         self.log.append("first_byte")
 
-    def finished(self, id: str, usage: Usage) -> None:
+    def finished(self, id: str, usage: Usage, prefix: tuple[int, ...] = ()) -> None:
         self.usage = usage
+        self.prefix = prefix
         self.log.append("finished")
 
     def failed(self, id: str) -> None:

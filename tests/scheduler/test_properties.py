@@ -19,6 +19,7 @@ from paceline.policies.lpm import Lpm
 from paceline.policies.priority import Priority
 from paceline.policies.random import Random
 from paceline.policies.shortest_prefill_first import ShortestPrefillFirst
+from paceline.scheduler.blocks import chain_on
 from paceline.scheduler.config import SchedulerConfig
 from paceline.scheduler.events import (
     Arrived,
@@ -97,9 +98,17 @@ class World:
         self.running.pop(id, None)
         assert id not in self.ended
         self.ended[id] = how
-        usage = Usage(output_tokens=5)
-        events: dict[str, Event] = {"finish": Finished(id, usage), "fail": Failed(id)}
+        count = len(self.ended)  # some answers are known, some reports contradict what is believed
+        usage = Usage(output_tokens=5 * count, cached_tokens=(None, 0, 300)[count % 3])
+        events: dict[str, Event] = {
+            "finish": Finished(id, usage, self._answered(id) if count % 2 else ()),
+            "fail": Failed(id),
+        }
         self.feed(events.get(how, Cancelled(id)))
+
+    def _answered(self, id: str) -> tuple[int, ...]:
+        prefix = self.scheduler._entries[id].request.prefix
+        return prefix + chain_on(prefix[-1] if prefix else 0, [b"d", b"x"])
 
     def _begin(self, action: Dispatch) -> None:
         assert action.id in self.waiting
@@ -169,16 +178,17 @@ def check_backend(each: Any, running: dict[str, str]) -> None:
     assert each.prefill_tokens == sum(entry.prefill_tokens for entry in each._unstarted)
     assert set(each._unstarted) <= set(flying)
     recent = each.cache._recent
-    present = nodes | {id(node): node for entry in recent for node in entry.nodes}
+    present = nodes | {id(node): node for e in recent for node in e.nodes[: e.owned]}
     occupied = own + sum(recent.values()) + sum(node.tokens for node in present.values())
     assert each.cache._occupied == occupied
     if recent and each.cache.capacity is not None:
         assert occupied <= each.cache.capacity
     for node in present.values():
         presence = node.at[each.id]
-        users = [e for e in [*flying, *recent] if any(n is node for n in e.nodes)]
-        assert presence.flying == sum(any(n is node for n in e.nodes) for e in flying)
-        assert presence.holders + len(presence.computing) == len(users)
+        flown = sum(any(n is node for n in e.nodes) for e in flying)
+        kept = sum(any(n is node for n in e.nodes[: e.owned]) for e in recent)
+        assert presence.flying == flown
+        assert presence.holders + len(presence.computing) == flown + kept
 
 
 facts = st.fixed_dictionaries(

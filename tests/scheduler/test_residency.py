@@ -5,14 +5,19 @@ from __future__ import annotations
 from paceline.scheduler.entry import Entry
 from paceline.scheduler.residency import Residency
 from paceline.scheduler.trie import PrefixTrie
-from tests.scheduler.dialogue import request
+from tests.scheduler.dialogue import keys, request
 
 
 class Pool:
     """One backend's cache with a trie of its own; `see` is what a prompt would hit."""
 
-    def __init__(self, capacity: int | None = 1000, max_recent: int = 100) -> None:
-        self.trie = PrefixTrie()
+    def __init__(
+        self,
+        capacity: int | None = 1000,
+        max_recent: int = 100,
+        trie: PrefixTrie | None = None,
+    ) -> None:
+        self.trie = trie or PrefixTrie()
         self.cache = Residency("b", self.trie, max_recent)
         self.cache.resize(capacity)
         self._count = 0
@@ -30,6 +35,9 @@ class Pool:
         entry.waiting = False
         self.cache.launch(entry, late)
         return entry
+
+    def land(self, prefix: str, tail: int, output: int, answered: str = "") -> None:
+        self.cache.land(self.launch(prefix, tail=tail), output, keys(answered))
 
     def see(self, prefix: str) -> int:
         entry = self.enter(prefix)
