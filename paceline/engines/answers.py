@@ -89,7 +89,7 @@ class _Generated(Struct):
     meta_info: _Meta = _Meta()
 
 
-_reply = msgspec.json.Decoder(_Reply)
+_replies = msgspec.json.Decoder(list[_Reply])
 _generated = msgspec.json.Decoder(_Generated)
 
 
@@ -146,9 +146,10 @@ class Transcript:
         if not self._streaming:
             reader.take(data)
             return
-        for event in data.replace(b"\r\n", b"\n").split(b"\n\n"):
-            if event.startswith(b"data: ") and not event.endswith(_DONE):
-                reader.take(event[6:])
+        events = data.replace(b"\r\n", b"\n").split(b"\n\n")
+        chunks = [e[6:] for e in events if e.startswith(b"data: ") and not e.endswith(_DONE)]
+        if chunks:
+            reader.take(*chunks)
 
     def _give_up(self) -> None:
         self._reader = None
@@ -163,24 +164,30 @@ class _OpenAI:
         self._texts: list[str] = []
         self._thoughts: list[str] = []
         self._calls: dict[int, _Call] = {}
+        self._seen = False
         self._is_chat = False
         self._whole: Message | None = None
 
-    def take(self, data: bytes) -> None:
-        """One chunk, or the reply."""
+    def take(self, *chunks: bytes) -> None:
+        """Some chunks, or the reply. Read as one list, since each call has its price."""
+        data = b"[%b]" % b",".join(chunks)
         self.size += len(data) >> 4  # an event has some fifteen times the bytes of its text
-        for choice in _reply.decode(data).choices:
-            if choice.delta is not None:
-                self._add(choice.delta)
-            elif choice.message is not None:
-                self._whole = choice.message
-            else:
-                self._texts.append(choice.text)
+        for reply in _replies.decode(data):
+            self._seen = True
+            for choice in reply.choices:
+                if choice.delta is not None:
+                    self._add(choice.delta)
+                elif choice.message is not None:
+                    self._whole = choice.message
+                else:
+                    self._texts.append(choice.text)
 
     def text(self) -> bytes | None:
         """As the canonical text of the next prompt has it."""
         if self._whole is not None:
             return canonical.answer(self._whole)
+        if not self._seen:
+            return None
         content = "".join(self._texts)
         if not self._is_chat:
             return content.encode()
@@ -194,10 +201,11 @@ class _OpenAI:
         self._is_chat = True
         if delta.content:
             self._texts.append(delta.content)
-        elif thought := delta.reasoning or delta.reasoning_content:
+        if thought := delta.reasoning or delta.reasoning_content:
             self._thoughts.append(thought)
-        for call in delta.tool_calls or ():
-            self._add_call(call)
+        if delta.tool_calls:
+            for call in delta.tool_calls:
+                self._add_call(call)
 
     def _add_call(self, piece: _Call) -> None:
         """Its id and name come first, its arguments in pieces."""
@@ -219,10 +227,10 @@ class _Generate:
         self._ids = ids
         self._last = b""
 
-    def take(self, data: bytes) -> None:
-        """The answer so far."""
-        self._last = data
-        self.size = len(data)
+    def take(self, *chunks: bytes) -> None:
+        """The answer so far, the latest last."""
+        self._last = chunks[-1]
+        self.size = len(self._last)
 
     def text(self) -> bytes | None:
         """None where events were not cumulative (`--incremental-streaming-output`)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable
 from functools import partial
 
@@ -10,6 +11,7 @@ from paceline.scheduler.events import Failed, Finished, FirstByte
 from paceline.scheduler.types import Request, Usage
 from paceline.sim.driver import Driver
 from paceline.sim.frontend import Frontend, FrontendTime
+from paceline.sim.workload import keys
 
 
 class SimulatedEngine:
@@ -78,9 +80,17 @@ class SimulatedEngine:
         if self._open[id]:
             return
         del self._open[id]
+        truth = self._truth.pop(id)
         usage = Usage(
-            prompt_tokens=len(self._truth.pop(id).prompt),
+            prompt_tokens=len(truth.prompt),
             output_tokens=self._made.pop(id),
             cached_tokens=output.cached_tokens,
         )
-        driver.feed(Finished(id, usage))
+        driver.feed(Finished(id, usage, _conversation(truth)))
+
+
+def _conversation(truth: SequenceRequest) -> tuple[int, ...]:
+    """The blocks with which the next turn's prompt begins, where there may be one."""
+    if not truth.output or truth.n > 1:
+        return ()
+    return keys(array("I", truth.prompt) + array("I", truth.output))
