@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 from array import array
+from collections.abc import Callable
 from typing import Literal
 
 import msgspec
@@ -20,6 +21,8 @@ from paceline.scheduler.blocks import BOUNDS, chain_on, cut
 
 Kind = Literal["chat", "completion", "generate", ""]
 """The shape of an answer; empty where nothing will quote it, or nobody can tell what would."""
+Encode = Callable[[str], bytes]
+"""Makes token ids of a text, four bytes each."""
 BATCH = 64 * 1024
 """Bytes of a stream that are kept before they are read: some 250 events, 0.2 ms at once."""
 MOST = 1024 * 1024
@@ -96,11 +99,21 @@ _generated = msgspec.json.Decoder(_Generated)
 class Transcript:
     """One answer on its way: `add` what comes, then ask for the `keys`."""
 
-    __slots__ = ("_opening", "_pieces", "_reader", "_size", "_streaming")
+    __slots__ = ("_encode", "_opening", "_pieces", "_reader", "_size", "_streaming")
 
-    def __init__(self, opening: Opening, kind: Kind, *, streaming: bool, ids: bool = False) -> None:
-        """`ids`: the prompt is token ids, and so is what an answer adds to it."""
+    def __init__(
+        self,
+        opening: Opening,
+        kind: Kind,
+        *,
+        streaming: bool,
+        ids: bool = False,
+        encode: Encode | None = None,
+    ) -> None:
+        """`ids`: the prompt is token ids, and so is what an answer adds to it; `encode` makes them
+        of its text."""
         self._opening = opening
+        self._encode = encode
         self._streaming = streaming
         self._reader: _Reader | None = _Generate(ids) if kind == "generate" else _OpenAI()
         self._pieces: list[bytes] = []
@@ -121,7 +134,11 @@ class Transcript:
             return ()
         try:
             self._read(self._reader, b"".join(self._pieces))
-            text = self._reader.text()
+            if self._encode is None:
+                text = self._reader.text()
+            else:
+                said = self._reader.said()
+                text = None if said is None else self._encode(said)
         except (msgspec.DecodeError, UnicodeDecodeError, OverflowError):
             return ()
         return () if text is None else self._opening.extended(text)
@@ -197,6 +214,17 @@ class _OpenAI:
         message = Message("assistant", content, reasoning=reasoning, tool_calls=calls)
         return canonical.answer(message)
 
+    def said(self) -> str | None:
+        """The bare text, as the engine generated it; None where a parser took something out."""
+        if self._whole is not None:
+            content = self._whole.content
+            bare = canonical.answer(Message("assistant", content))
+            alone = isinstance(content, str) and canonical.answer(self._whole) == bare
+            return str(content) if alone else None
+        if not self._seen or self._thoughts or self._calls:
+            return None
+        return "".join(self._texts)
+
     def _add(self, delta: _Delta) -> None:
         self._is_chat = True
         if delta.content:
@@ -244,6 +272,10 @@ class _Generate:
                 packed.byteswap()
             return packed.tobytes()
         return None if reply.text is None else reply.text.encode()
+
+    def said(self) -> str | None:
+        """The bare text."""
+        return _generated.decode(self._last).text
 
 
 _Reader = _OpenAI | _Generate

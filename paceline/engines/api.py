@@ -12,7 +12,7 @@ from msgspec import Struct, structs
 from xxhash import xxh3_64_intdigest
 
 from paceline.engines import canonical, prompts
-from paceline.engines.answers import Kind, Transcript, opening
+from paceline.engines.answers import Encode, Kind, Transcript, opening
 from paceline.engines.base import native
 from paceline.engines.bodies import (
     LARGEST,
@@ -58,16 +58,26 @@ class Call(Struct, frozen=True, kw_only=True):
     """LoRA path, cache salt and extra key: prompts that differ in one share no cache."""
     answer: Kind = ""
     """The shape of the answer that a later prompt may quote."""
+    block_ids: int = BLOCK_IDS
+    """Token ids in a base block."""
+    encode: Encode | None = None
+    """What makes ids of an answer's text, where the prompt's ids were made of text too."""
 
     @property
     def base(self) -> int:
         """Bytes in a base block."""
-        return BLOCK_IDS * 4 if self.prompt.is_ids else BLOCK_BYTES
+        return self.block_ids * 4 if self.prompt.is_ids else BLOCK_BYTES
 
     def root(self, seed: bytes) -> bytes:
         """What all keys of prompts that could share a cache with this one come from."""
-        kind = b"ids" if self.prompt.is_ids else b"text"
-        return b"\xff".join((seed, self.model.encode(), self.variant, kind))
+        if self.prompt.is_ids:
+            return ids_root(seed, self.model, self.variant)
+        return b"\xff".join((seed, self.model.encode(), self.variant, b"text"))
+
+    def tokenized(self, ids: bytes, block_ids: int, encode: Encode) -> Call:
+        """The same with a model's own tokens for its text; `encode` does it for the answer."""
+        prompt = Prompt(ids, is_ids=True, tokens=len(ids) // 4)
+        return structs.replace(self, prompt=prompt, block_ids=block_ids, encode=encode)
 
     def transcript(self, request: Request, seed: bytes) -> Transcript | None:
         """What gathers the answer to `request`, made of this with the same seed; None where no
@@ -76,8 +86,9 @@ class Call(Struct, frozen=True, kw_only=True):
             return None
         root = xxh3_64_intdigest(self.root(seed))
         begun = opening(root, request.prefix, self.prompt.data, self.base)
-        is_ids = self.prompt.is_ids
-        return Transcript(begun, self.answer, streaming=self.streaming, ids=is_ids)
+        encode = self.encode if self.prompt.is_ids else None
+        ids = self.prompt.is_ids and encode is None
+        return Transcript(begun, self.answer, streaming=self.streaming, ids=ids, encode=encode)
 
     def to_request(
         self,
@@ -102,7 +113,7 @@ class Call(Struct, frozen=True, kw_only=True):
             arrived_at=arrived_at,
             model=native(self.native, self.model) if self.native else self.model,
             prefix=chain(self.root(seed), cut(prompt.data, self.base)),
-            block_tokens=float(BLOCK_IDS) if prompt.is_ids else BLOCK_BYTES / bytes_per_token,
+            block_tokens=float(self.block_ids) if prompt.is_ids else BLOCK_BYTES / bytes_per_token,
             prompt_tokens=prompt.tokens + ceil(prompt.size / bytes_per_token),
             max_tokens=self.max_tokens,
             n=self.n,
@@ -111,6 +122,11 @@ class Call(Struct, frozen=True, kw_only=True):
             tenant=tenant,
             deadline=deadline,
         )
+
+
+def ids_root(seed: bytes, model: str, variant: bytes = b"") -> bytes:
+    """What all keys of a model's prompts of token ids come from."""
+    return b"\xff".join((seed, model.encode(), variant, b"ids"))
 
 
 def parse(path: str, body: bytes) -> Call:

@@ -60,6 +60,19 @@ class BackendReset(Struct, frozen=True, tag=True):
     id: str
 
 
+class CacheReported(Struct, frozen=True, tag=True):
+    """A backend told which blocks its cache got and lost since it told last.
+
+    The first one begins with an empty cache. With `known` false it tells no longer.
+    """
+
+    id: str
+    stored: tuple[int, ...] = ()
+    """Block keys."""
+    removed: tuple[int, ...] = ()
+    known: bool = True
+
+
 class LoadReported(Struct, frozen=True, tag=True):
     """A backend told its own load.
 
@@ -85,6 +98,7 @@ Event = (
     | BackendChanged
     | BackendRemoved
     | BackendReset
+    | CacheReported
     | LoadReported
     | Tick
 )

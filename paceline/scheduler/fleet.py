@@ -167,6 +167,7 @@ class Backend:
             kv_tokens=self.spec.kv_tokens,
             kv_room=self.kv_room,
             recent_requests=self.cache.recent,
+            exact=self.cache.exact,
         )
 
     def _queue(self, entry: Entry, now: float) -> None:
@@ -238,6 +239,13 @@ class Fleet:
             if found:  # or anybody's misspelt name would be kept
                 self._serving[model] = found
         return found
+
+    def recognise(self, entry: Entry) -> None:
+        """Match an entry of exact blocks with what backends told of their caches."""
+        if entry.request.exact:
+            for backend in self.all:
+                if backend.cache.exact:
+                    backend.cache.recognise(entry)
 
     def knows(self, model: str) -> bool:
         """Whether some backend serves the model or has yet to say what it serves."""

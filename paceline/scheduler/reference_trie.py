@@ -23,6 +23,10 @@ class ReferenceTrie(PrefixTrie):
         """Blocks in all nodes: one each."""
         return self.nodes
 
+    def find(self, key: int) -> Node | None:
+        """The node with this block, looked for in all of them."""
+        return next((node for node in self._trie.values() if node and node.keys == (key,)), None)
+
     def drop(self, entry: Entry) -> None:
         """The entry uses its nodes no more: those without users go, from the topmost down."""
         for node in entry.nodes:

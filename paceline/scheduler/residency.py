@@ -1,7 +1,8 @@
 """What one backend's KV cache holds, as far as dispatches tell: in flight, and recent by LRU.
 
 A prompt that ended stays until the pool is needed for others, oldest first; a prefix stays as long
-as any prompt with it does. That is LRU with the leaf evicted first, as both engines do.
+as any prompt with it does. That is LRU with the leaf evicted first, as both engines do. Where the
+engine tells which blocks it has, that counts for prompts of exact blocks once they have ended.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from itertools import islice
 
 from paceline.scheduler.blocks import BOUNDS
 from paceline.scheduler.entry import Entries, Entry
+from paceline.scheduler.events import CacheReported
 from paceline.scheduler.trie import Node, Presence, Trie
 
 MISSED = 256
@@ -37,11 +39,18 @@ class Residency:
         """Ended prompts, oldest first, with the tokens that only they hold (tail and answer).
         Ordered, because the first of a plain dict is found by walking over all deleted before."""
         self._step = 0
+        self._told: set[int] | None = None
+        """Keys of the blocks that the engine says it has; None where it does not tell."""
 
     @property
     def recent(self) -> int:
         """Number of ended prompts that are believed cached."""
         return len(self._recent)
+
+    @property
+    def exact(self) -> bool:
+        """Whether the engine tells what it has."""
+        return self._told is not None
 
     def resize(self, capacity: int | None) -> Entries:
         """The pool has this many tokens."""
@@ -61,11 +70,14 @@ class Residency:
 
     def upcoming(self, entry: Entry) -> tuple[int, Entry | None]:
         """Tokens of the prompt that are cached or being computed here, and who computes them."""
+        matched = entry.match.get(self.id, 0)
         for node in reversed(entry.nodes):
+            if node.end <= matched:
+                break
             presence = node.at.get(self.id)
             if presence is not None:
                 return node.end, next(iter(presence.computing), None)
-        return 0, None
+        return matched, None
 
     def launch(self, entry: Entry, late: bool) -> Entries:
         """The entry starts here; `late` caches publish what it computes only at `computed`."""
@@ -111,7 +123,8 @@ class Residency:
                 self.flying_tokens -= node.tokens
         self.flying_tokens -= entry.tail_tokens + entry.output_tokens
         self._occupied -= entry.tail_tokens + entry.output_tokens
-        if output_tokens is None or not entry.computed:
+        told = self._told is not None and entry.request.exact
+        if output_tokens is None or told or not entry.computed:
             return self._release(entry)
         changed: Entries = {}
         own = entry.tail_tokens + output_tokens
@@ -143,9 +156,51 @@ class Residency:
                 changed |= self._release(user, first)
         return changed
 
+    def tell(self, event: CacheReported) -> Entries:
+        """The engine tells what it has; from then on that is believed, until it tells no longer."""
+        changed: Entries = {}
+        if not event.known:
+            changed = self._lose_told()
+            self._told = None
+        elif self._told is None:
+            changed = self.forget()
+            self._told = set()
+        if self._told is not None:
+            self._told.update(event.stored)
+            self._told.difference_update(event.removed)
+            changed |= self._rematch((*event.stored, *event.removed))
+        return changed
+
+    def _lose_told(self) -> Entries:
+        """Nothing that the engine told counts any longer."""
+        if not self._told:
+            return {}
+        lost, self._told = self._told, set()
+        return self._rematch(lost)
+
+    def _rematch(self, keys: Iterable[int]) -> Entries:
+        """Match those anew that wait with one of these blocks; returns them."""
+        changed: Entries = {}
+        for key in keys:
+            if (node := self._trie.find(key)) is not None:
+                changed.update(node.waiting)
+        for waiting in changed:
+            self.recognise(waiting)
+        return changed
+
+    def recognise(self, waiting: Entry) -> None:
+        """Match an entry afresh."""
+        held = 0
+        for node in reversed(waiting.nodes):
+            presence = node.at.get(self.id)
+            if presence is not None and presence.holders:
+                held = node.end
+                break
+        self._match(waiting, held)
+
     def forget(self) -> Entries:
         """The pool was emptied: nothing that ended is cached any more."""
-        changed: Entries = {}
+        changed = self._lose_told()
         while self._recent:
             changed |= self._evict()
         return changed
@@ -165,9 +220,21 @@ class Residency:
         changed: Entries = {}
         for node in self._hold(entry, len(entry.nodes)):
             for waiting in node.waiting:
-                waiting.match[self.id] = node.end
+                self._match(waiting, node.end)
             changed.update(node.waiting)
         return changed
+
+    def _match(self, waiting: Entry, held: int) -> None:
+        """So many tokens are held by prompts known here; the engine may have told of more."""
+        if self._told is not None and waiting.request.exact:
+            depth = 0
+            for key in waiting.request.prefix:
+                if key not in self._told:
+                    break
+                depth += 1
+            if depth:
+                held = max(held, int(BOUNDS[depth - 1] * waiting.request.block_tokens))
+        waiting.match[self.id] = held
 
     def _hold(self, entry: Entry, upto: int) -> list[Node]:
         fresh = []
@@ -211,7 +278,7 @@ class Residency:
         self._tidy(islice(entry.nodes, first, None))
         changed: Entries = dict(lost.waiting) if lost is not None else {}
         for waiting in changed:
-            waiting.match[self.id] = kept
+            self._match(waiting, kept)
         entry.owned = min(entry.owned, first)
         if not (first or entry.waiting):
             self._recent.pop(entry, None)

@@ -28,6 +28,7 @@ from paceline.scheduler.events import (
     BackendChanged,
     BackendRemoved,
     BackendReset,
+    CacheReported,
     Cancelled,
     Dispatch,
     Event,
@@ -133,6 +134,9 @@ class Scheduler:
                 if id in self._fleet:
                     self._open(id)
                     self._fleet[id].report(waiting, now, asked_at)
+            case CacheReported(id):
+                if id in self._fleet:
+                    self._rerank(self._fleet[id].cache.tell(event))
             case _:
                 self._change_fleet(event)
 
@@ -157,6 +161,7 @@ class Scheduler:
         expected = self._outputs.expect(request.model, request.max_tokens)
         entry.output_tokens = expected * request.n
         self._trie.add(entry)
+        self._fleet.recognise(entry)
         self._enqueue(entry)
 
     def _refuse(self, event: Arrived) -> Reject | None:
@@ -201,6 +206,7 @@ class Scheduler:
         self._land(entry, None)
         entry.computed = False
         self._trie.wait(entry)
+        self._fleet.recognise(entry)
         self._enqueue(entry)
 
     def _land(

@@ -97,6 +97,10 @@ class Trie(Protocol):
         """Which of the entry's nodes is the first behind so many blocks; one across is split."""
         ...
 
+    def find(self, key: int) -> Node | None:
+        """The node with this block."""
+        ...
+
     def wait(self, entry: Entry) -> None:
         """Let the entry wait below its nodes: its match is kept up to date from now on."""
         ...
@@ -143,6 +147,10 @@ class PrefixTrie:
                 self._split(node, depth - node.depth)
                 return index + 1
         return len(entry.nodes)
+
+    def find(self, key: int) -> Node | None:
+        """The node with this block."""
+        return self._index.get(key)
 
     def wait(self, entry: Entry) -> None:
         """Let the entry wait below its nodes: its match is kept up to date from now on."""

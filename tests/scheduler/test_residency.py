@@ -22,8 +22,9 @@ class Pool:
         self.cache.resize(capacity)
         self._count = 0
 
-    def enter(self, prefix: str, tail: int = 10) -> Entry:
-        entry = Entry(request(f"r{self._count}", prefix, tail=tail), self._count)
+    def enter(self, prefix: str, tail: int = 10, *, exact: bool = False) -> Entry:
+        asked = request(f"r{self._count}", prefix, tail=tail, exact=exact)
+        entry = Entry(asked, self._count)
         self._count += 1
         entry.output_tokens = 20
         self.trie.add(entry)
