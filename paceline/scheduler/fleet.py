@@ -11,7 +11,7 @@ from paceline.scheduler.estimates import Mean
 from paceline.scheduler.residency import Residency
 from paceline.scheduler.snapshot import BackendSnapshot
 from paceline.scheduler.trie import Trie
-from paceline.scheduler.types import BackendSpec
+from paceline.scheduler.types import BackendSpec, Keys
 
 PREFILL_RATE = 20_000.0
 """Prefill tokens a second assumed until measured: an 8B model on an A100-class GPU."""
@@ -64,7 +64,9 @@ class Backend:
     def update(self, spec: BackendSpec) -> Entries:
         """Take over new facts; a smaller pool holds less."""
         self.spec = spec
-        self._feed_tokens = spec.chunk_tokens * self._config.feed_chunks
+        config = self._config
+        chunks = config.late_feed_chunks if spec.leader_first else config.feed_chunks
+        self._feed_tokens = spec.chunk_tokens * chunks
         return self.cache.resize(spec.kv_tokens)
 
     def wants_more(self) -> bool:
@@ -139,19 +141,17 @@ class Backend:
         elif any(not entry.request.streaming for entry in late):
             self.prefill_rate.value *= RATE_STEP
 
-    def land(
-        self, entry: Entry, output_tokens: int | None, prefix: tuple[int, ...] = ()
-    ) -> Entries:
+    def land(self, entry: Entry, output_tokens: int | None, answered: Keys = ()) -> Entries:
         """The request left the engine; None for `output_tokens` when it did not finish.
 
-        `prefix`: the block keys of its prompt and answer, where they are known."""
+        `answered`: the block keys of its prompt and answer, where they are known."""
         self._start(entry)
         self._silent.pop(entry, None)
         del self.in_flight[entry]
         changed: Entries = {}
         if output_tokens is not None and not entry.computed:
             changed = self.cache.computed(entry)
-        return changed | self.cache.land(entry, output_tokens, prefix)
+        return changed | self.cache.land(entry, output_tokens, answered)
 
     def snapshot(self) -> BackendSnapshot:
         """The state as it is."""

@@ -16,6 +16,7 @@ from paceline.scheduler.blocks import BOUNDS
 from paceline.scheduler.entry import Entries, Entry
 from paceline.scheduler.events import CacheReported
 from paceline.scheduler.trie import Node, Presence, Trie
+from paceline.scheduler.types import Keys
 
 MISSED = 256
 """Ended prompts that one miss makes forgotten: some 2 ms of work."""
@@ -108,12 +109,10 @@ class Residency:
         entry.computed = True
         return self._publish(entry) | self._shrink()
 
-    def land(
-        self, entry: Entry, output_tokens: int | None, prefix: tuple[int, ...] = ()
-    ) -> Entries:
+    def land(self, entry: Entry, output_tokens: int | None, answered: Keys = ()) -> Entries:
         """The entry left the engine; with `output_tokens` its KV stays, with None it is lost.
 
-        `prefix`: the block keys of its prompt and answer, which a later prompt may begin with.
+        `answered`: the block keys of its prompt and answer, which a later prompt may begin with.
         """
         for node in entry.nodes:
             presence = node.at[self.id]
@@ -128,9 +127,9 @@ class Residency:
             return self._release(entry)
         changed: Entries = {}
         own = entry.tail_tokens + output_tokens
-        if len(prefix) > len(entry.request.prefix):
+        if len(answered) > len(entry.request.prefix):
             before = entry.nodes[-1].end if entry.nodes else 0
-            changed = self._prolong(entry, prefix)
+            changed = self._prolong(entry, answered)
             own = max(0, own + before - entry.nodes[-1].end)
         self._step += 1
         entry.step = self._step
@@ -205,10 +204,10 @@ class Residency:
             changed |= self._evict()
         return changed
 
-    def _prolong(self, entry: Entry, prefix: tuple[int, ...]) -> Entries:
+    def _prolong(self, entry: Entry, keys: Keys) -> Entries:
         """The entry's KV goes on behind its prompt."""
         old = len(entry.nodes)
-        self._trie.extend(entry, prefix)
+        self._trie.extend(entry, keys)
         for node in islice(entry.nodes, old, None):
             if self.id not in node.at:
                 node.at[self.id] = Presence()

@@ -1,8 +1,8 @@
 """The state machine: events in, decisions out.
 
 Rules:
-1. `handle` is the only way in, the actions it returns the only way out; equal inputs give equal
-   outputs.
+1. `handle` is the only way in (and `use`, for another policy), the actions returned the only way
+   out; equal inputs give equal outputs.
 2. Every `Arrived` ends in exactly one of finished, rejected, cancelled, failed. Events about an
    unknown or ended id change nothing, so the shell may be late or say things twice.
 3. A backend with nothing waiting and a free slot is never refused a request, but for a follower
@@ -44,6 +44,7 @@ from paceline.scheduler.policy import Policy
 from paceline.scheduler.queue import WaitQueue
 from paceline.scheduler.snapshot import Snapshot
 from paceline.scheduler.trie import PrefixTrie, Trie
+from paceline.scheduler.types import Keys
 
 
 class Scheduler:
@@ -78,6 +79,17 @@ class Scheduler:
         for queue in self._busy_queues():
             self._serve(queue, now)
         return self._actions
+
+    def use(self, policy: Policy, now: float) -> list[Action]:
+        """Order and place by another policy from now on, those who wait already too."""
+        self._view.now = now
+        self.policy = policy
+        self._choice = Choice(self._config, policy, self._fleet, self._view)
+        waiting = [entry for queue in self._queues.values() for entry in queue]
+        self._queues.clear()
+        for entry in sorted(waiting, key=lambda entry: entry.seq):
+            self._line_up(entry)
+        return self.handle(Tick(), now)
 
     def deadline(self) -> float | None:
         """When to send a `Tick` if nothing else happens before; None for never."""
@@ -158,7 +170,7 @@ class Scheduler:
         self._seq += 1
         self._entries[request.id] = entry
         self._arriving = entry
-        expected = self._outputs.expect(request.model, request.max_tokens)
+        expected = self._outputs.expect(request.model, request.tenant, request.max_tokens)
         entry.output_tokens = expected * request.n
         self._trie.add(entry)
         self._fleet.recognise(entry)
@@ -178,16 +190,14 @@ class Scheduler:
         if output_tokens is None:
             output_tokens = entry.output_tokens
         else:
-            self._outputs.add(request.model, output_tokens // request.n)
+            self._outputs.add(request.model, request.tenant, output_tokens // request.n)
         self.policy.finished(request, output_tokens)
         if (missed := shortfall(entry.cached, request.prompt_tokens, event.usage)) is not None:
             self._rerank(self._fleet[entry.backend].cache.missed(entry, missed))
         self._end(entry, output_tokens, event.prefix)
 
-    def _end(
-        self, entry: Entry | None, output_tokens: int | None = None, prefix: tuple[int, ...] = ()
-    ) -> None:
-        """The request is over; with `output_tokens` its KV stays in the backend's cache."""
+    def _end(self, entry: Entry | None, output: int | None = None, answered: Keys = ()) -> None:
+        """The request is over; with `output` tokens its KV stays in the backend's cache."""
         if entry is None:
             return
         del self._entries[entry.request.id]
@@ -196,7 +206,7 @@ class Scheduler:
             entry.waiting = False
             self._trie.drop(entry)
         else:
-            self._land(entry, output_tokens, prefix)
+            self._land(entry, output, answered)
 
     def _retry(self, entry: Entry) -> None:
         """Back to the head of the queue, for another backend."""
@@ -209,12 +219,10 @@ class Scheduler:
         self._fleet.recognise(entry)
         self._enqueue(entry)
 
-    def _land(
-        self, entry: Entry, output_tokens: int | None, prefix: tuple[int, ...] = ()
-    ) -> None:
+    def _land(self, entry: Entry, output: int | None, answered: Keys = ()) -> None:
         self._release_followers(entry)
         self._open(entry.backend)
-        self._rerank(self._fleet[entry.backend].land(entry, output_tokens, prefix))
+        self._rerank(self._fleet[entry.backend].land(entry, output, answered))
 
     def _change_fleet(self, event: Event) -> None:
         match event:
@@ -249,6 +257,9 @@ class Scheduler:
 
     def _enqueue(self, entry: Entry) -> None:
         self._admission.enter(entry)
+        self._line_up(entry)
+
+    def _line_up(self, entry: Entry) -> None:
         queue = self._queues.get(entry.request.model)
         if queue is None:
             queue = self._queues[entry.request.model] = WaitQueue(entry.request.model, self.policy)
@@ -340,7 +351,8 @@ class Scheduler:
     def _feed_hungry(self, queue: WaitQueue, wanting: dict[str, Backend], now: float) -> None:
         """A backend with nothing to do takes the oldest of those that wait for a busier one."""
         for backend in [b for b in wanting.values() if b.hungry]:
-            entry = next((e for e in queue.elders(self._view) if e.avoid != backend.id), None)
+            elders = queue.elders(self._view)
+            entry = next((e for e in elders if self._choice.may_move(e, backend)), None)
             if entry is not None:
                 self._dispatch(entry, Placed(backend, reason="moved"), now)
 

@@ -5,6 +5,10 @@ from __future__ import annotations
 from msgspec import Struct
 
 
+Keys = tuple[int, ...]
+"""Block keys of a prompt, outermost first."""
+
+
 class Request(Struct, frozen=True, kw_only=True):
     """One request as the scheduler sees it: numbers and block keys, no text."""
 

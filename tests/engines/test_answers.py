@@ -48,7 +48,9 @@ def noted(call: Call, *pieces: bytes) -> tuple[int, ...]:
 
 
 def chat(*messages: Json, **more: Any) -> Call:
-    return called(CHAT, model="m", messages=[{"role": "system", "content": LONG}, *messages], **more)
+    return called(
+        CHAT, model="m", messages=[{"role": "system", "content": LONG}, *messages], **more
+    )
 
 
 def whole(message: Json) -> bytes:
