@@ -154,7 +154,8 @@ class Transcript:
         try:
             self._read(reader, data[:end])
         except (msgspec.DecodeError, UnicodeDecodeError):
-            return self._give_up()
+            self._give_up()
+            return
         self._pieces, self._size = [data[end:]], len(data) - end
         if reader.size + self._size > MOST:
             self._give_up()

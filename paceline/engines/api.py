@@ -75,8 +75,13 @@ class Call(Struct, frozen=True, kw_only=True):
         return b"\xff".join((seed, self.model.encode(), self.variant, b"text"))
 
     def tokenized(self, ids: bytes, block_ids: int, encode: Encode) -> Call:
-        """The same with a model's own tokens for its text; `encode` does it for the answer."""
-        prompt = Prompt(ids, is_ids=True, tokens=len(ids) // 4)
+        """The same with a model's own tokens for its text; `encode` does it for the answer.
+
+        Given as ids, the prompt remains what it is.
+        """
+        prompt = self.prompt
+        if not prompt.is_ids:
+            prompt = Prompt(ids, is_ids=True, tokens=len(ids) // 4)
         return structs.replace(self, prompt=prompt, block_ids=block_ids, encode=encode)
 
     def transcript(self, request: Request, seed: bytes) -> Transcript | None:
@@ -86,8 +91,8 @@ class Call(Struct, frozen=True, kw_only=True):
             return None
         root = xxh3_64_intdigest(self.root(seed))
         begun = opening(root, request.prefix, self.prompt.data, self.base)
-        encode = self.encode if self.prompt.is_ids else None
-        ids = self.prompt.is_ids and encode is None
+        ids = self.prompt.is_ids
+        encode = self.encode if ids and self.answer != "generate" else None  # that tells its ids
         return Transcript(begun, self.answer, streaming=self.streaming, ids=ids, encode=encode)
 
     def to_request(
@@ -113,6 +118,7 @@ class Call(Struct, frozen=True, kw_only=True):
             arrived_at=arrived_at,
             model=native(self.native, self.model) if self.native else self.model,
             prefix=chain(self.root(seed), cut(prompt.data, self.base)),
+            exact=self.encode is not None and not self.variant,
             block_tokens=float(self.block_ids) if prompt.is_ids else BLOCK_BYTES / bytes_per_token,
             prompt_tokens=prompt.tokens + ceil(prompt.size / bytes_per_token),
             max_tokens=self.max_tokens,

@@ -157,7 +157,7 @@ def _tool_calls(raw: Raw, out: list[bytes]) -> None:
 
 def _arguments(raw: Raw) -> bytes:
     """Engines parse a call's arguments before they render them: JSON in a string is JSON."""
-    if raw is ABSENT or not bytes(memoryview(raw)[:1]) == b'"':
+    if raw is ABSENT or bytes(memoryview(raw)[:1]) != b'"':
         return compact(raw)
     text = _string.decode(raw).encode()
     try:

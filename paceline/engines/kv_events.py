@@ -75,8 +75,6 @@ class Change(Struct):
 
     stored: tuple[int, ...] = ()
     removed: tuple[int, ...] = ()
-    cleared: bool = False
-    """Everything went before the rest of this came."""
 
 
 class _Block:
@@ -112,25 +110,22 @@ class Mirror:
         self._blocks: dict[Hash, _Block] = {}
         self._stored: dict[int, None] = {}
         self._removed: dict[int, None] = {}
-        self._cleared = False
 
     def __len__(self) -> int:
         """How many of its blocks the engine has."""
         return len(self._blocks)
 
     def apply(self, events: Iterable[Event]) -> Change:
-        """Follow these events; what comes and goes within them does not show."""
-        self._stored, self._removed, self._cleared = {}, {}, False
+        """Follow events that stored and removed; what comes and goes within them does not show."""
+        self._stored, self._removed = {}, {}
         for event in events:
+            if isinstance(event, AllBlocksCleared) or event.group_idx not in FIRST_GROUP:
+                continue
             if isinstance(event, BlockStored):
-                if event.group_idx in FIRST_GROUP:
-                    self._store(event)
-            elif isinstance(event, BlockRemoved):
-                if event.group_idx in FIRST_GROUP:
-                    self._remove(event)
+                self._store(event)
             else:
-                self._clear()
-        return Change(tuple(self._stored), tuple(self._removed), self._cleared)
+                self._remove(event)
+        return Change(tuple(self._stored), tuple(self._removed))
 
     def _store(self, event: BlockStored) -> None:
         ids = array("I", event.token_ids)
@@ -187,10 +182,6 @@ class Mirror:
             del instead[key]
         else:
             where[key] = None
-
-    def _clear(self) -> None:
-        self._blocks.clear()
-        self._stored, self._removed, self._cleared = {}, {}, True
 
 
 def _salted(event: BlockStored, index: int) -> bool:

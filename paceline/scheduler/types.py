@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-
 Keys = tuple[int, ...]
 """Block keys of a prompt, outermost first."""
 

@@ -19,6 +19,7 @@ from paceline.proxy.ratio import TokenRatio
 from paceline.proxy.record import Record
 from paceline.proxy.retries import RetryBudget
 from paceline.proxy.secure import secure
+from paceline.proxy.tokenizing import Tokenizers
 from paceline.proxy.upstream import Pool
 from paceline.scheduler.events import Dispatch, Reject
 from paceline.scheduler.types import Request, Usage
@@ -213,6 +214,7 @@ async def proxied(*scripts: Script | int, config: Config | None = None) -> Async
             seed=b"seed",
             access=security.access,
             salts=security.salts,
+            tokenizers=Tokenizers({}),
             admin=Admin(backends, security.hosts),
             ready=lambda: bool(directory.up()),
             metrics=lambda: (b"metric 1\n", "text/plain; version=0.0.4"),

@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from itertools import pairwise
 from typing import Any
 
 import aiohttp
@@ -15,10 +16,8 @@ import pytest
 from paceline.engines.emulator.app import start_emulator
 from paceline.engines.emulator.config import EmulatorConfig
 from paceline.engines.model.engine import ModelKind
-from paceline.proxy.app import build_server
-from paceline.proxy.compose import Proxy
 from paceline.proxy.config import BackendConfig, Config, LogConfig
-from paceline.proxy.listen import listening
+from tests.proxy.whole import whole
 
 CHATS, TURNS, ANSWER = 6, 4, 300
 """Answers are longer than questions: without them the match would be short by half."""
@@ -33,17 +32,13 @@ async def base() -> AsyncIterator[str]:
         backends = []
         kinds: tuple[ModelKind, ...] = ("vllm", "sglang")
         for kind in kinds:
-            config = EmulatorConfig(kind=kind, speed=SPEED)
-            emulator = await start_emulator(config, "127.0.0.1", 0)
+            emulated = EmulatorConfig(kind=kind, speed=SPEED)
+            emulator = await start_emulator(emulated, "127.0.0.1", 0)
             stack.push_async_callback(emulator.close)
             backends.append(BackendConfig(url=emulator.url, name=kind))
-        proxy = Proxy(Config(backends=backends, log=LogConfig(level="error")))
-        proxy.monitor.start()
-        stack.push_async_callback(proxy.monitor.close)
-        await proxy.settled()
-        yield await stack.enter_async_context(
-            listening(build_server(proxy.gateway), "127.0.0.1", 0)
-        )
+        config = Config(backends=backends, log=LogConfig(level="error"))
+        made = await stack.enter_async_context(whole(config))
+        yield f"http://127.0.0.1:{made.port}"
 
 
 class Turn(msgspec.Struct):
@@ -100,7 +95,7 @@ async def test_chats_keep_their_backend_and_their_match(base: str) -> None:
     assert {turns[0].backend for turns in chats} == {"vllm", "sglang"}
     for turns in chats:
         assert len({turn.backend for turn in turns}) == 1
-        for before, turn in zip(turns, turns[1:], strict=False):
+        for before, turn in pairwise(turns):
             assert turn.reported >= before.prompt + ANSWER - 32
             assert turn.reported * 0.8 - 128 <= turn.predicted <= turn.reported * 1.1
     later = [turn for turns in chats for turn in turns[1:]]
