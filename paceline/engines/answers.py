@@ -99,7 +99,7 @@ _generated = msgspec.json.Decoder(_Generated)
 class Transcript:
     """One answer on its way: `add` what comes, then ask for the `keys`."""
 
-    __slots__ = ("_encode", "_opening", "_pieces", "_reader", "_size", "_streaming")
+    __slots__ = ("_opening", "_pieces", "_reader", "_size", "_streaming")
 
     def __init__(
         self,
@@ -113,9 +113,8 @@ class Transcript:
         """`ids`: the prompt is token ids, and so is what an answer adds to it; `encode` makes them
         of its text."""
         self._opening = opening
-        self._encode = encode
         self._streaming = streaming
-        self._reader: _Reader | None = _Generate(ids) if kind == "generate" else _OpenAI()
+        self._reader: _Reader | None = _Generate(ids) if kind == "generate" else _OpenAI(encode)
         self._pieces: list[bytes] = []
         self._size = 0
 
@@ -134,11 +133,7 @@ class Transcript:
             return ()
         try:
             self._read(self._reader, b"".join(self._pieces))
-            if self._encode is None:
-                text = self._reader.text()
-            else:
-                said = self._reader.said()
-                text = None if said is None else self._encode(said)
+            text = self._reader.text()
         except (msgspec.DecodeError, UnicodeDecodeError, OverflowError):
             return ()
         return () if text is None else self._opening.extended(text)
@@ -177,8 +172,9 @@ class Transcript:
 class _OpenAI:
     """Chat and completions: deltas add up; a whole reply has everything in its one message."""
 
-    def __init__(self) -> None:
+    def __init__(self, encode: Encode | None) -> None:
         self.size = 0
+        self._encode = encode
         self._texts: list[str] = []
         self._thoughts: list[str] = []
         self._calls: dict[int, _Call] = {}
@@ -201,7 +197,10 @@ class _OpenAI:
                     self._texts.append(choice.text)
 
     def text(self) -> bytes | None:
-        """As the canonical text of the next prompt has it."""
+        """What the next prompt has in its place: canonical text, or token ids."""
+        if self._encode is not None:
+            said = self._said()
+            return None if said is None else self._encode(said)
         if self._whole is not None:
             return canonical.answer(self._whole)
         if not self._seen:
@@ -215,7 +214,7 @@ class _OpenAI:
         message = Message("assistant", content, reasoning=reasoning, tool_calls=calls)
         return canonical.answer(message)
 
-    def said(self) -> str | None:
+    def _said(self) -> str | None:
         """The bare text, as the engine generated it; None where a parser took something out."""
         if self._whole is not None:
             content = self._whole.content
@@ -273,10 +272,6 @@ class _Generate:
                 packed.byteswap()
             return packed.tobytes()
         return None if reply.text is None else reply.text.encode()
-
-    def said(self) -> str | None:
-        """The bare text."""
-        return _generated.decode(self._last).text
 
 
 _Reader = _OpenAI | _Generate

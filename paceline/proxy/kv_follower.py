@@ -72,6 +72,8 @@ class Following:
         self._log = log.bind(backend=entry.id)
         self._next = 0
         """The sequence number that comes next."""
+        self._heard = -1
+        """The last one that came by itself, in no replay."""
         self._exact = False
         """Nothing was missed since the cache was empty."""
         self._mirror: Mirror | None = None
@@ -98,7 +100,7 @@ class Following:
     async def _begin(self) -> None:
         """A publisher is there, the one from before or another."""
         self.lose("the publisher is another or was away")
-        self._next = 0
+        self._next, self._heard = 0, -1
         history = await self._socket.replay(0)
         if history is None:
             return  # unless the first event is still to come
@@ -112,11 +114,12 @@ class Following:
 
     async def _take(self, message: Message) -> None:
         seq = message[0]
-        if seq < self._next and seq > 0:
-            return  # it was in a replay
-        if seq < self._next:
+        if seq <= self._heard:
             await self._begin()  # numbered anew: another publisher
-        elif seq > self._next:
+        self._heard = seq
+        if seq < self._next:
+            return  # it was in a replay
+        if seq > self._next:
             await self._catch_up(seq)
         elif seq == 0:
             self._empty()

@@ -151,7 +151,7 @@ def test_both_engines_are_understood(batch: Any) -> None:
 def test_the_mirror_is_what_is_left(story: list[tuple[int, int, bool]], size: int) -> None:
     """Prompts of three families come and go from their ends: the keys are those of what is there."""
     follow = mirror()
-    families = [[family, *range(400)] for family in range(3)]
+    families = [[family, *range(800)] for family in range(3)]
     lengths = [0, 0, 0]
     held: set[int] = set()
     for family, blocks, grow in story:
