@@ -19,7 +19,7 @@ CHAT, COMPLETION, GENERATE = "/v1/chat/completions", "/v1/completions", "/genera
 SEED = b"0123456789abcdef"
 LONG = "x" * 3000
 QUESTION = {"role": "user", "content": "q" * 2000}
-CALLS = [
+CALLS: list[dict[str, Any]] = [
     {"id": "call_1", "type": "function", "function": {"name": "f", "arguments": '{"a": "é"}'}},
     {"id": "call_2", "type": "function", "function": {"name": "g", "arguments": "not JSON"}},
 ]

@@ -149,7 +149,7 @@ def test_both_engines_are_understood(batch: Any) -> None:
     st.sampled_from([4, 16, 32]),
 )
 def test_the_mirror_is_what_is_left(story: list[tuple[int, int, bool]], size: int) -> None:
-    """Prompts of three families come and go from their ends: the keys are those of what is there."""
+    """Prompts of three families grow and shrink: the keys are those of what is there."""
     follow = mirror()
     families = [[family, *range(800)] for family in range(3)]
     lengths = [0, 0, 0]
