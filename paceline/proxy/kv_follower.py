@@ -49,13 +49,16 @@ async def follower(entry: Entry, *, sink: Sink, models: Tokenizers, seed: bytes)
 
     while not entry.up:
         await asyncio.sleep(LOOK_SECONDS)
-    with KvSocket(entry.config.kv_events, entry.config.kv_replay) as socket:
-        following = Following(entry, socket, sink, models, seed)
-        try:
-            while True:
-                await following.step()
-        finally:
-            following.lose("no longer followed")
+    try:
+        with KvSocket(entry.config.kv_events, entry.config.kv_replay) as socket:
+            following = Following(entry, socket, sink, models, seed)
+            try:
+                while True:
+                    await following.step()
+            finally:
+                following.lose("no longer followed")
+    except Exception:
+        log.exception("kv events cannot be followed", backend=entry.id)
 
 
 class Following:
@@ -162,6 +165,7 @@ class Following:
             self._exact = True
             self._log.info("kv events followed", exact=self._mirror is not None)
         if self._mirror is not None:
+            self._sink.cache_reported(self._entry.id, known=False)
             self._sink.cache_reported(self._entry.id)
 
     def _tell(self, events: Sequence[Event]) -> None:

@@ -27,7 +27,7 @@ class KvSocket:
     """Hears one publisher; use as a context manager."""
 
     def __init__(self, events: str, replay: str) -> None:
-        self._replay = replay
+        self._address, self._replay = events, replay
         self._context = zmq.asyncio.Context()
         self._context.linger = 0
         self._events = self._context.socket(zmq.SUB)
@@ -42,9 +42,14 @@ class KvSocket:
         self._poller.register(self._monitor, zmq.POLLIN)
         self._poller.register(self._events, zmq.POLLIN)
         self._events.subscribe(b"")
-        self._events.connect(events)
 
     def __enter__(self) -> KvSocket:
+        """Connect, and go on trying; raises zmq.ZMQError for what is no address."""
+        try:
+            self._events.connect(self._address)
+        except zmq.ZMQError:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from paceline.scheduler.config import SchedulerConfig
 from paceline.scheduler.entry import Entries, Entry
 from paceline.scheduler.estimates import Mean
+from paceline.scheduler.events import CacheReported
 from paceline.scheduler.residency import Residency
 from paceline.scheduler.snapshot import BackendSnapshot
 from paceline.scheduler.trie import Trie
@@ -229,7 +230,7 @@ class Fleet:
         backend = self._backends.pop(id)
         self._serving.clear()
         self.all.remove(backend)
-        return backend.cache.forget()
+        return backend.cache.tell(CacheReported(id, known=False)) | backend.cache.forget()
 
     def serving(self, model: str) -> list[Backend]:
         """Those to which a request for `model` may be sent."""

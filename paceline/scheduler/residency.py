@@ -159,8 +159,8 @@ class Residency:
         """The engine tells what it has; from then on that is believed, until it tells no longer."""
         changed: Entries = {}
         if not event.known:
-            changed = self._lose_told()
-            self._told = None
+            lost, self._told = self._told, None
+            changed = self._rematch(lost or ())
         elif self._told is None:
             changed = self.forget()
             self._told = set()
@@ -169,13 +169,6 @@ class Residency:
             self._told.difference_update(event.removed)
             changed |= self._rematch((*event.stored, *event.removed))
         return changed
-
-    def _lose_told(self) -> Entries:
-        """Nothing that the engine told counts any longer."""
-        if not self._told:
-            return {}
-        lost, self._told = self._told, set()
-        return self._rematch(lost)
 
     def _rematch(self, keys: Iterable[int]) -> Entries:
         """Match those anew that wait with one of these blocks; returns them."""
@@ -198,8 +191,8 @@ class Residency:
         self._match(waiting, held)
 
     def forget(self) -> Entries:
-        """The pool was emptied: nothing that ended is cached any more."""
-        changed = self._lose_told()
+        """The pool was emptied: nothing that ended is cached any more, but for what is told."""
+        changed: Entries = {}
         while self._recent:
             changed |= self._evict()
         return changed

@@ -48,8 +48,6 @@ class Heard:
 
     def backend_reset(self, id: str) -> None:
         self.resets += 1
-        if self.keys is not None:
-            self.keys = set()
 
     def cache_reported(
         self, id: str, stored: Keys = (), removed: Keys = (), *, known: bool = True
@@ -222,3 +220,11 @@ async def test_without_a_tokenizer_a_cleared_cache_is_told(publisher: Publisher)
         while not heard.resets:
             await asyncio.sleep(0)
     assert heard.keys is None
+
+
+async def test_an_address_that_is_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The log says so, and the estimate goes on."""
+    config = BackendConfig(url="http://127.0.0.1:9", name="e", kv_events="nowhere")
+    entry = Entry(parse(config.url, "e"), config, models=("m",), up=True)
+    await follower(entry, sink=Heard(), models=tokenizers([]), seed=b"seed")
+    assert "kv events cannot be followed" in capsys.readouterr().out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import takewhile
 from typing import Any
 
 import pytest
@@ -27,6 +28,7 @@ from paceline.scheduler.events import (
     BackendChanged,
     BackendRemoved,
     BackendReset,
+    CacheReported,
     Cancelled,
     Dispatch,
     Event,
@@ -40,7 +42,7 @@ from paceline.scheduler.events import (
 from paceline.scheduler.policy import Policy
 from paceline.scheduler.scheduler import Scheduler
 from paceline.scheduler.types import Usage
-from tests.scheduler.dialogue import backend, request
+from tests.scheduler.dialogue import backend, keys, request
 
 PREFIXES = ["", "a", "ab", "abc", "abd", "x", "xyz", "xyzuvw", "pqrstuvw"]
 CONFIG = SchedulerConfig(
@@ -156,7 +158,8 @@ def check(scheduler: Scheduler, waiting: dict[str, None], running: dict[str, str
     for entry in queued.values():
         for name in {b.id for b in scheduler._fleet} | set(entry.match):
             held = [n.end for n in entry.nodes if name in n.at and n.at[name].holders]
-            assert entry.match.get(name, 0) == max(held, default=0)
+            told = told_of(scheduler, name, entry)
+            assert entry.match.get(name, 0) == max(*held, *told, 0, 0)
     for each in scheduler._fleet:
         check_backend(each, running)
         limit = each.spec.max_running
@@ -167,6 +170,14 @@ def check(scheduler: Scheduler, waiting: dict[str, None], running: dict[str, str
     if waiting:
         deadline = scheduler.deadline()
         assert deadline is not None, "whoever waits has a deadline"
+
+
+def told_of(scheduler: Scheduler, name: str, entry: Entry) -> list[int]:
+    """The ends of the blocks that the backend told of, as far as they follow one another."""
+    backends = [b.cache for b in scheduler._fleet if b.id == name and b.cache.exact]
+    known = backends[0]._told if backends and entry.request.exact else None
+    blocks = takewhile(lambda key: key in (known or ()), entry.request.prefix)
+    return [100 * (number + 1) for number, _ in enumerate(blocks)]
 
 
 def check_backend(each: Any, running: dict[str, str]) -> None:
@@ -206,6 +217,7 @@ more = st.fixed_dictionaries(
         "n": st.integers(1, 3),
         "max_tokens": st.sampled_from([None, 1, 50]),
         "tenant": st.sampled_from(["", "red", "blue"]),
+        "exact": st.booleans(),
     }
 )
 
@@ -236,11 +248,18 @@ def test_any_story(policy: type[Policy], data: st.DataObject, backends: list[Any
 
 def disturb(world: World, data: st.DataObject, name: str) -> None:
     """Something happens to a backend."""
-    kind = data.draw(st.sampled_from(["load", "down", "up", "reset", "remove", "tick"]))
+    kind = data.draw(
+        st.sampled_from(["load", "down", "up", "reset", "remove", "tick", "tell", "hush"])
+    )
     if kind == "load":
         world.feed(LoadReported(name, 1, data.draw(st.integers(0, 5)), world.now))
     elif kind in {"down", "up"}:
         world.feed(BackendChanged(backend(name, up=kind == "up")))
+    elif kind == "tell":
+        stored, removed = (keys(data.draw(st.sampled_from(PREFIXES))) for _ in range(2))
+        world.feed(CacheReported(name, stored, removed))
+    elif kind == "hush":
+        world.feed(CacheReported(name, known=False))
     elif kind == "reset":
         world.feed(BackendReset(name))
     elif kind == "remove":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from paceline.scheduler.events import BackendReset, CacheReported, Failed
+from paceline.scheduler.events import BackendRemoved, BackendReset, CacheReported, Failed
 from paceline.scheduler.reference_trie import ReferenceTrie
 from paceline.scheduler.trie import PrefixTrie
 from tests.scheduler.dialogue import Talk, backend, keys
@@ -71,15 +71,30 @@ def test_silence_brings_the_estimate_back() -> None:
     assert predicted(talk, "ab") == 200
 
 
-def test_a_restart_empties_what_was_told() -> None:
-    """And what it tells next is believed."""
+def test_the_engine_itself_tells_of_a_restart() -> None:
+    """Who else noticed may be late: what was told since would be lost."""
     talk = large("a")
     told(talk, "a ab")
     talk.say(BackendReset("a"), 55.0)
-    assert predicted(talk, "ab") == 0
+    assert predicted(talk, "ab") == 200
+    told(talk, known=False)
     told(talk, "a")
     assert predicted(talk, "ab") == 100
     assert talk.say(CacheReported("nobody", (1,)), 61.0) == ""
+
+
+def test_a_removed_backend_has_told_nothing() -> None:
+    """Those that wait for it look elsewhere."""
+    talk = Talk(*(backend(id, kv_tokens=100_000, chunk_tokens=900) for id in "ab"))
+    told(talk, "a ab abc")
+    talk.arrive("fill a", "xyzuvwop", 60.0)
+    talk.arrive("fill b", "qrstmnlk", 60.0)
+    talk.arrive("more a", "abcdefgh", 60.0, exact=True)
+    talk.arrive("more b", "ijklmnop", 60.0)
+    assert talk.arrive("waits", "abcd", 60.1, exact=True) == ""
+    talk.say(BackendRemoved("a"), 61.0)
+    entry = talk.scheduler._entries["waits"]
+    assert not any(entry.match.values())
 
 
 def test_placement_follows_what_is_told() -> None:
