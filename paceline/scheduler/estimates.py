@@ -87,16 +87,15 @@ class OutputLengths:
         return tokens if max_tokens is None else min(tokens, max_tokens)
 
 
-def shortfall(predicted: int, prompt_tokens: int, usage: Usage) -> int | None:
-    """How much was cached, in the scheduler's tokens, where that is far less than predicted.
+def truly_cached(cached: int, prompt_tokens: int, usage: Usage) -> int:
+    """How much was cached, at most, in the scheduler's tokens, where `cached` was believed.
 
     The engine counts true tokens, the scheduler's are estimated: `prompt_tokens` is the prompt's
-    length by the same estimate. None where the prediction held or nothing was reported.
+    length by the same estimate. A report that is close, or none, is taken for the belief itself.
     """
-    cached = usage.cached_tokens
-    if cached is None or cached >= predicted:
-        return None
+    if usage.cached_tokens is None:
+        return cached
+    told = usage.cached_tokens
     if usage.prompt_tokens:
-        cached = cached * prompt_tokens // usage.prompt_tokens
-    slack = max(SLACK, predicted // SLACK_PART)
-    return cached + slack if cached + slack < predicted else None
+        told = told * prompt_tokens // usage.prompt_tokens
+    return min(cached, told + max(SLACK, cached // SLACK_PART))

@@ -243,10 +243,9 @@ class Fleet:
 
     def recognise(self, entry: Entry) -> None:
         """Match an entry of exact blocks with what backends told of their caches."""
-        if entry.request.exact:
-            for backend in self.all:
-                if backend.cache.exact:
-                    backend.cache.recognise(entry)
+        for backend in self.all:
+            if backend.cache.exact:
+                backend.cache.recognise(entry)
 
     def knows(self, model: str) -> bool:
         """Whether some backend serves the model or has yet to say what it serves."""

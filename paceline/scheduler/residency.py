@@ -10,13 +10,14 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Iterable
-from itertools import islice
+from itertools import islice, takewhile
 
 from paceline.scheduler.blocks import BOUNDS
 from paceline.scheduler.entry import Entries, Entry
+from paceline.scheduler.estimates import truly_cached
 from paceline.scheduler.events import CacheReported
 from paceline.scheduler.trie import Node, Presence, Trie
-from paceline.scheduler.types import Keys
+from paceline.scheduler.types import Keys, Usage
 
 MISSED = 256
 """Ended prompts that one miss makes forgotten: some 2 ms of work."""
@@ -137,16 +138,17 @@ class Residency:
         self._occupied += own
         return changed | self._shrink()
 
-    def missed(self, entry: Entry, cached: int) -> Entries:
-        """The engine had no more than `cached` tokens of this entry's prompt when it came.
+    def missed(self, entry: Entry, usage: Usage) -> Entries:
+        """The engine reported less of this entry's prompt as cached than was believed.
 
-        Whatever ended before that and goes on behind them is lost. The oldest `MISSED` of those are
-        forgotten; the next request that misses tells of the others.
+        Whatever ended before it came, and goes on behind what was cached, is lost. The oldest
+        `MISSED` of those are forgotten; the next request that misses tells of the others.
         """
-        block = entry.request.block_tokens
-        first = self._trie.cut(entry, bisect_right(BOUNDS, cached / block))
+        request = entry.request
+        cached = truly_cached(entry.cached, request.prompt_tokens, usage)
         changed: Entries = {}
-        if first < len(entry.nodes):
+        if cached < entry.cached:
+            first = self._trie.cut(entry, bisect_right(BOUNDS, cached / request.block_tokens))
             users = entry.nodes[first].users
             lost = [user for user in users if user in self._recent and user.step < entry.step]
             for user in lost[:MISSED]:
@@ -188,7 +190,8 @@ class Residency:
             if presence is not None and presence.holders:
                 held = node.end
                 break
-        self._match(waiting, held)
+        waiting.match[self.id] = held
+        self._add_told({waiting: None})
 
     def forget(self) -> Entries:
         """The pool was emptied: nothing that ended is cached any more, but for what is told."""
@@ -212,21 +215,21 @@ class Residency:
         changed: Entries = {}
         for node in self._hold(entry, len(entry.nodes)):
             for waiting in node.waiting:
-                self._match(waiting, node.end)
+                waiting.match[self.id] = node.end
             changed.update(node.waiting)
+        if self._told is not None:
+            self._add_told(changed)
         return changed
 
-    def _match(self, waiting: Entry, held: int) -> None:
-        """So many tokens are held by prompts known here; the engine may have told of more."""
-        if self._told is not None and waiting.request.exact:
-            depth = 0
-            for key in waiting.request.prefix:
-                if key not in self._told:
-                    break
-                depth += 1
-            if depth:
-                held = max(held, int(BOUNDS[depth - 1] * waiting.request.block_tokens))
-        waiting.match[self.id] = held
+    def _add_told(self, changed: Entries) -> None:
+        """Beyond what prompts known here hold, the engine may have told of more."""
+        told = self._told or ()
+        for waiting in changed:
+            request = waiting.request
+            if request.exact:
+                depth = sum(1 for _ in takewhile(told.__contains__, request.prefix))
+                tokens = int(BOUNDS[depth - 1] * request.block_tokens) if depth else 0
+                waiting.match[self.id] = max(tokens, waiting.match[self.id])
 
     def _hold(self, entry: Entry, upto: int) -> list[Node]:
         fresh = []
@@ -270,7 +273,9 @@ class Residency:
         self._tidy(islice(entry.nodes, first, None))
         changed: Entries = dict(lost.waiting) if lost is not None else {}
         for waiting in changed:
-            self._match(waiting, kept)
+            waiting.match[self.id] = kept
+        if self._told is not None:
+            self._add_told(changed)
         entry.owned = min(entry.owned, first)
         if not (first or entry.waiting):
             self._recent.pop(entry, None)

@@ -21,7 +21,7 @@ from paceline.scheduler.admission import Admission
 from paceline.scheduler.choice import Choice, Placed, View
 from paceline.scheduler.config import SchedulerConfig
 from paceline.scheduler.entry import Entries, Entry
-from paceline.scheduler.estimates import Mean, OutputLengths, shortfall
+from paceline.scheduler.estimates import Mean, OutputLengths
 from paceline.scheduler.events import (
     Action,
     Arrived,
@@ -173,7 +173,8 @@ class Scheduler:
         expected = self._outputs.expect(request.model, request.tenant, request.max_tokens)
         entry.output_tokens = expected * request.n
         self._trie.add(entry)
-        self._fleet.recognise(entry)
+        if entry.request.exact:
+            self._fleet.recognise(entry)
         self._enqueue(entry)
 
     def _refuse(self, event: Arrived) -> Reject | None:
@@ -192,8 +193,9 @@ class Scheduler:
         else:
             self._outputs.add(request.model, request.tenant, output_tokens // request.n)
         self.policy.finished(request, output_tokens)
-        if (missed := shortfall(entry.cached, request.prompt_tokens, event.usage)) is not None:
-            self._rerank(self._fleet[entry.backend].cache.missed(entry, missed))
+        cached = event.usage.cached_tokens
+        if cached is not None and cached < entry.cached:
+            self._rerank(self._fleet[entry.backend].cache.missed(entry, event.usage))
         self._end(entry, output_tokens, event.prefix)
 
     def _end(self, entry: Entry | None, output: int | None = None, answered: Keys = ()) -> None:
@@ -216,7 +218,8 @@ class Scheduler:
         self._land(entry, None)
         entry.computed = False
         self._trie.wait(entry)
-        self._fleet.recognise(entry)
+        if entry.request.exact:
+            self._fleet.recognise(entry)
         self._enqueue(entry)
 
     def _land(self, entry: Entry, output: int | None, answered: Keys = ()) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from paceline.scheduler.entry import Entries, Entry
 from paceline.scheduler.events import Finished
 from paceline.scheduler.reference_trie import ReferenceTrie
 from paceline.scheduler.trie import PrefixTrie
@@ -163,27 +164,45 @@ def test_a_miss_forgets_some_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     assert matched(talk, long("rs"), 4.1) == 800
 
 
+def miss(pool: Pool, entry: Entry, believed: int, cached: int) -> Entries:
+    entry.cached = believed
+    return pool.cache.missed(entry, Usage(cached_tokens=cached))
+
+
 def test_the_waiting_hear_of_a_miss() -> None:
     """Their match falls back to what the one that missed has there itself."""
     pool = Pool(capacity=None)
-    pool.land("abcd", 10, 20)
-    waiting = pool.enter("abcde")
-    new = pool.launch("abx")
-    assert pool.cache.missed(new, 100) == {waiting: None}
-    assert waiting.match == {"b": 200}
-    assert pool.cache.missed(new, 300) == {}
+    pool.land(long("rs"), 10, 20)
+    waiting = pool.enter(long("rst"))
+    new = pool.launch(long("v"))
+    assert miss(pool, new, 800, 600) == {}
+    assert waiting.match == {"b": 1000}
+    assert miss(pool, new, 800, 500) == {waiting: None}
+    assert waiting.match == {"b": 800}
+    assert pool.cache.missed(new, Usage()) == {}
 
 
 def test_who_lost_a_part_can_lose_the_rest() -> None:
     """By another miss, or when the pool is needed for others; the books balance."""
     pool = Pool(capacity=None)
-    for prefix in ("abcd", "abce"):
-        pool.land(prefix, 10, 20)
-    new = pool.launch("abcx")
-    pool.cache.missed(new, 200)
+    for tail in "rs":
+        pool.land(long(tail), 10, 20)
+    new = pool.launch(long("v"))
+    miss(pool, new, 800, 300)
     assert pool.cache.recent == 2
-    pool.cache.missed(new, 0)
-    assert pool.cache.recent == 0
-    pool.cache.land(new, 20)
+    other = pool.launch("abcdq")
+    miss(pool, other, 400, 0)
+    assert pool.cache.recent == 2
+    for entry in (new, other):
+        pool.cache.land(entry, 20)
     pool.cache.forget()
     assert pool.trie.nodes == 0
+
+
+def test_who_lost_everything_is_gone() -> None:
+    """With long blocks, nothing is within the slack."""
+    pool = Pool(capacity=None)
+    first, new = (pool.launch(long(tail), block_tokens=300.0) for tail in ("rs", "v"))
+    pool.cache.land(first, 20)
+    miss(pool, new, 2000, 0)
+    assert pool.cache.recent == 0

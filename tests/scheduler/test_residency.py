@@ -22,16 +22,16 @@ class Pool:
         self.cache.resize(capacity)
         self._count = 0
 
-    def enter(self, prefix: str, tail: int = 10, *, exact: bool = False) -> Entry:
-        asked = request(f"r{self._count}", prefix, tail=tail, exact=exact)
+    def enter(self, prefix: str, tail: int = 10, **more: object) -> Entry:
+        asked = request(f"r{self._count}", prefix, tail=tail, **more)
         entry = Entry(asked, self._count)
         self._count += 1
         entry.output_tokens = 20
         self.trie.add(entry)
         return entry
 
-    def launch(self, prefix: str, late: bool = False, tail: int = 10) -> Entry:
-        entry = self.enter(prefix, tail)
+    def launch(self, prefix: str, late: bool = False, tail: int = 10, **more: object) -> Entry:
+        entry = self.enter(prefix, tail, **more)
         self.trie.leave(entry)
         entry.waiting = False
         self.cache.launch(entry, late)

@@ -48,6 +48,17 @@ def test_a_node_spans_what_has_the_same_users() -> None:
     assert (trie.nodes, trie.blocks) == (3, 7)
 
 
+@pytest.mark.parametrize("trie", [PrefixTrie, ReferenceTrie])
+def test_a_path_can_be_cut_anywhere(trie: type[PrefixTrie]) -> None:
+    """Between two nodes, within one, or behind them all."""
+    made = trie()
+    entry = enter(made, "abcdef")
+    enter(made, "abc")
+    ends = [entry.nodes[made.cut(entry, depth) - 1].end for depth in (3, 2, 5, 6, 99)]
+    assert ends == [300, 200, 500, 600, 600]
+    assert made.cut(entry, 0) == 0
+
+
 def test_a_shorter_prompt_splits_too() -> None:
     """Where it ends, others go on."""
     trie = PrefixTrie()
