@@ -150,11 +150,14 @@ class Residency:
         if cached < entry.cached:
             first = self._trie.cut(entry, bisect_right(BOUNDS, cached / request.block_tokens))
             users = entry.nodes[first].users
-            lost = [user for user in users if user in self._recent and user.step < entry.step]
+            ended = (user for user in users if user in self._recent and user.step < entry.step)
+            lost = [user for user in ended if user.owned > first]
             for user in lost[:MISSED]:
                 self._occupied -= self._recent[user]
                 self._recent[user] = 0
                 changed |= self._release(user, first)
+                if not first:
+                    del self._recent[user]
         return changed
 
     def tell(self, event: CacheReported) -> Entries:
@@ -278,7 +281,6 @@ class Residency:
             self._add_told(changed)
         entry.owned = min(entry.owned, first)
         if not (first or entry.waiting):
-            self._recent.pop(entry, None)
             self._trie.drop(entry)
         return changed
 

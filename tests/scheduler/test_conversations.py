@@ -202,7 +202,7 @@ def test_who_lost_a_part_can_lose_the_rest() -> None:
 def test_who_lost_everything_is_gone() -> None:
     """With long blocks, nothing is within the slack."""
     pool = Pool(capacity=None)
-    first, new = (pool.launch(long(tail), block_tokens=300.0) for tail in ("rs", "v"))
-    pool.cache.land(first, 20)
+    pool.cache.land(pool.launch(long("rs"), block_tokens=300.0), 20)
+    new = pool.launch(long("v"), block_tokens=300.0)
     miss(pool, new, 2000, 0)
     assert pool.cache.recent == 0
