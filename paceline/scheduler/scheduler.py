@@ -146,9 +146,8 @@ class Scheduler:
                 if id in self._fleet:
                     self._open(id)
                     self._fleet[id].report(waiting, now, asked_at)
-            case CacheReported(id):
-                if id in self._fleet:
-                    self._rerank(self._fleet[id].cache.tell(event))
+            case CacheReported(id) if id in self._fleet:
+                self._rerank(self._fleet[id].cache.tell(event))
             case _:
                 self._change_fleet(event)
 
@@ -173,8 +172,6 @@ class Scheduler:
         expected = self._outputs.expect(request.model, request.tenant, request.max_tokens)
         entry.output_tokens = expected * request.n
         self._trie.add(entry)
-        if entry.request.exact:
-            self._fleet.recognise(entry)
         self._enqueue(entry)
 
     def _refuse(self, event: Arrived) -> Reject | None:
@@ -218,8 +215,6 @@ class Scheduler:
         self._land(entry, None)
         entry.computed = False
         self._trie.wait(entry)
-        if entry.request.exact:
-            self._fleet.recognise(entry)
         self._enqueue(entry)
 
     def _land(self, entry: Entry, output: int | None, answered: Keys = ()) -> None:
@@ -259,6 +254,8 @@ class Scheduler:
     # The queue
 
     def _enqueue(self, entry: Entry) -> None:
+        if entry.request.exact:
+            self._fleet.recognise(entry)
         self._admission.enter(entry)
         self._line_up(entry)
 

@@ -23,7 +23,7 @@ class Pool:
         self._count = 0
 
     def enter(self, prefix: str, tail: int = 10, **more: object) -> Entry:
-        asked = request(f"r{self._count}", prefix, tail=tail, **more)
+        asked = request(f"r{self._count}", prefix, tail=tail, **more)  # type: ignore[arg-type]
         entry = Entry(asked, self._count)
         self._count += 1
         entry.output_tokens = 20
