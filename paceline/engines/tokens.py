@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import datetime
 import json
-import sys
-from array import array
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
+
+from paceline.engines.segments import Segments
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -44,7 +44,7 @@ class ModelTokens:
         """Read `tokenizer.json`, or the folder that it is in. Raises TokenizerError."""
         folder = path if path.is_dir() else path.parent
         file = path / "tokenizer.json" if path.is_dir() else path
-        self._tokenizer = _load(file)
+        self._segments = Segments(_load(file))
         settings = _settings(folder / "tokenizer_config.json")
         source = _template_source(folder, settings)
         self._special = {
@@ -79,14 +79,11 @@ class ModelTokens:
     def encode(self, text: str, *, special: bool) -> bytes:
         """The ids of a text, four bytes each, the least significant first.
 
-        `special`: with what the tokenizer adds to a plain prompt, such as its first token. Leaves
-        the interpreter to others meanwhile, which `Tokenizer.encode` does not.
+        `special`: with what the tokenizer adds to a plain prompt, such as its first token.
         """
-        (found,) = self._tokenizer.encode_batch_fast([text], add_special_tokens=special)
-        ids = array("I", found.ids)
-        if sys.byteorder == "big":
-            ids.byteswap()
-        return ids.tobytes()
+        if special:
+            return self._segments.whole(text, special=True)
+        return self._segments.encode(text)
 
 
 def _load(file: Path) -> Tokenizer:
