@@ -112,8 +112,7 @@ class Following:
             self._log.warning("kv events have no beginning", first=history[0][0])
         else:
             self._empty()
-        for message in history:
-            self._apply(message)
+        await self._apply_all(history)
 
     async def _take(self, message: Message) -> None:
         seq = message[0]
@@ -133,11 +132,16 @@ class Following:
         """Some were missed."""
         missed = await self._socket.replay(self._next) if self._exact else None
         if missed and missed[0][0] == self._next:
-            for message in missed:
-                self._apply(message)
+            await self._apply_all(missed)
         if self._next < seq:
             self.lose("a gap that was not replayed")
             self._next = seq
+
+    async def _apply_all(self, messages: Sequence[Message]) -> None:
+        """Up to 10,000 of them: others have their turn in between."""
+        for message in messages:
+            self._apply(message)
+            await asyncio.sleep(0)
 
     def _apply(self, message: Message) -> None:
         seq, payload = message
