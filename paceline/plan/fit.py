@@ -31,6 +31,8 @@ class Demand(Struct, frozen=True, kw_only=True):
     pool_tokens: int
     """Least size of the pool: one request of full length, or all that are under way."""
 
+    working_tokens: int
+    """Tokens of the requests under way at the peak."""
     rounding: int
     """Bytes that vLLM's fraction may lose by being rounded down."""
 
@@ -45,6 +47,11 @@ class Demand(Struct, frozen=True, kw_only=True):
         return self.pool_tokens * self.model.kv_token_bytes
 
     @property
+    def working(self) -> int:
+        """KV of the requests under way, in bytes."""
+        return self.working_tokens * self.model.kv_token_bytes
+
+    @property
     def least(self) -> int:
         """All that it must have, in bytes."""
         return self.fixed + self.pool + self.rounding
@@ -55,7 +62,8 @@ def demand(model: Model, card: Card, under_way: int) -> Demand:
     kind = model.spec.engine
     running = model.spec.max_running or _running(under_way)
     chunk = chunk_tokens(kind, card.memory_gib)
-    tokens = max(model.max_model_len, under_way * model.request_tokens)
+    working = min(under_way, running) * model.request_tokens
+    tokens = max(model.max_model_len, working)
     return Demand(
         model=model,
         max_running=running,
@@ -64,6 +72,7 @@ def demand(model: Model, card: Card, under_way: int) -> Demand:
         activations=activations(model.architecture, chunk, running),
         graphs=graphs(kind, chunk, running),
         pool_tokens=whole(tokens + BLOCK - 1),
+        working_tokens=working,
         rounding=card.visible // STEPS if kind == "vllm" else 0,
     )
 
@@ -84,10 +93,10 @@ def short(demands: Sequence[Demand], card: Card, free: float) -> int:
 
 
 def budgets(demands: Sequence[Demand], card: Card, free: float) -> list[int]:
-    """Bytes for each engine, its context included: the rest goes by the size of the least pools."""
+    """Bytes for each engine, its context included: what is left goes by the requests under way."""
     rest = -short(demands, card, free)
-    pools = sum(each.pool for each in demands)
-    return [each.least + rest * each.pool // pools for each in demands]
+    total = sum(each.working for each in demands)
+    return [each.least + rest * each.working // total for each in demands]
 
 
 def _running(under_way: int) -> int:

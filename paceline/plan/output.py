@@ -93,7 +93,7 @@ def table(rows: list[tuple[str, ...]]) -> str:
 
 def as_json(plan: Plan) -> bytes:
     """One object: the card, every engine with its command, and what the plan is worth."""
-    forecasts = plan.forecasts or [None] * len(plan.engines)
+    forecasts: list[Forecast | None] = [*plan.forecasts] or [None] * len(plan.engines)
     document = {
         "gpu": {
             "memory_gib": plan.card.memory_gib,

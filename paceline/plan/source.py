@@ -86,7 +86,7 @@ def _from_hub(name: str, tried: Path) -> Files:
     except (URLError, TimeoutError) as error:
         raise PlanError(
             f"{tried} does not exist and {root}/config.json cannot be read: "
-            f"{getattr(error, 'reason', error)}; download the model's config.json and name its path"
+            f"{error}; download the model's config.json and name its path"
         ) from None
     try:
         weights = _total(_get(f"{root}/{INDEX}"), INDEX)
