@@ -46,6 +46,7 @@ class _Group(click.Group):
     elsewhere: ClassVar = {
         "sim": ("paceline.sim.cli", "Run the scheduler offline, against models of engines."),
         "plan": ("paceline.plan.cli", "Plan engine settings for a GPU and a load."),
+        "lint": ("paceline.lint.cli", "Say where prefixes break in a log of requests."),
         "calibrate": ("paceline.sim.calibrate_cli", "Fit step times to recorded rows."),
     }
 
