@@ -74,7 +74,7 @@ def appended(body: Body, text: str) -> Body:
     return {**body, "messages": [*messages(body)[:-1], {**last, "content": content}]}
 
 
-_LEVELS = (re.compile(r"(\n(?:[ \t]*\n)+)"), re.compile(r"(\n)"), re.compile(r"((?<=[.!?:]) +)"))
+_LEVELS = (re.compile(r"(\n(?:[ \t]*\n)+)"), re.compile(r"(\n)"), re.compile(r"((?<=[.!?]) +)"))
 
 
 def blocks(text: str) -> tuple[list[str], str]:
@@ -87,5 +87,12 @@ def blocks(text: str) -> tuple[list[str], str]:
 
 
 def names(tools: list[Any]) -> list[str]:
-    """What tools are called, in OpenAI's form or flat."""
-    return [str((tool.get("function") or tool).get("name", "")) for tool in tools]
+    """What tools are called, in OpenAI's form or flat; empty for what has no name."""
+    return [_name(tool) for tool in tools]
+
+
+def _name(tool: Any) -> str:
+    if not isinstance(tool, dict):
+        return ""
+    inner = tool.get("function")
+    return str((inner if isinstance(inner, dict) else tool).get("name", ""))

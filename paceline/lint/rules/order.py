@@ -62,8 +62,11 @@ def _sorted(body: Body, shared: set[str]) -> Edited:
 
 
 def _has(message: Body, shared: set[str]) -> bool:
+    """Whether most of its text is shared."""
     content = message.get("content")
-    return isinstance(content, str) and any(block in shared for block in blocks(content)[0])
+    if not isinstance(content, str):
+        return False
+    return 2 * sum(len(block) for block in blocks(content)[0] if block in shared) > len(content)
 
 
 def _early(found: list[str], shared: set[str]) -> str:
@@ -81,15 +84,15 @@ def _reordered(text: str, shared: set[str]) -> str:
 
 def _examples(log: Sequence[Entry]) -> Mended:
     """The same examples always in the order that most requests have them in."""
-    orders: dict[frozenset[bytes], Counter[tuple[bytes, ...]]] = {}
+    orders: dict[tuple[bytes, ...], Counter[tuple[bytes, ...]]] = {}
     for entry in log:
         found = tuple(_pairs(entry.body))
-        orders.setdefault(frozenset(found), Counter())[found] += 1
+        orders.setdefault(tuple(sorted(found)), Counter())[found] += 1
     usual = {key: counts.most_common(1)[0][0] for key, counts in orders.items()}
 
     def edit(entry: Entry) -> Edited:
         found = tuple(_pairs(entry.body))
-        order = usual[frozenset(found)]
+        order = usual[tuple(sorted(found))]
         if found == order:
             return entry.body, []
         count = head(entry.body)
