@@ -183,13 +183,28 @@ def emulate(
         raise click.ClickException(str(error)) from error
 
 
-@cli.command()
-def policies() -> None:
-    """List the installed policies with their settings."""
+@cli.group(invoke_without_command=True)
+@click.pass_context
+def policies(ctx: click.Context) -> None:
+    """List the installed policies with their settings, or begin one."""
     from paceline.policies.registry import installed
 
-    for policy in installed():
-        click.echo(_describe(policy))
+    if ctx.invoked_subcommand is None:
+        for policy in installed():
+            click.echo(_describe(policy))
+
+
+@policies.command()
+@click.argument("name")
+@click.option("--into", metavar="DIR", type=FILE, default=".", help="Where its folder goes.")
+def new(name: str, into: Path) -> None:
+    """Write a package with a policy called NAME: module, tests that run the simulator, README."""
+    from paceline.kit.package import KitError, write_package
+
+    try:
+        click.echo(write_package(name, into))
+    except KitError as error:
+        raise click.ClickException(str(error)) from None
 
 
 @cli.command()
