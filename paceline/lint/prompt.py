@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from typing import Any
 
 from paceline.lint.log import Body
@@ -28,12 +29,23 @@ def head(body: Body) -> int:
 def texts(body: Body) -> Iterator[tuple[str, str]]:
     """Places and texts that a template wrote: leading messages, a prompt without its question."""
     for index, message in enumerate(messages(body)[: head(body)]):
-        if isinstance(message.get("content"), str):
-            yield f"messages[{index}]", message["content"]
+        for text in said(message):
+            yield f"messages[{index}]", text
     if isinstance(body.get("prompt"), str):
         template, _ = question(body["prompt"])
         if template:
             yield "prompt", template
+
+
+def said(message: Body) -> list[str]:
+    """What a message says: its text, or those of its parts."""
+    content = message.get("content")
+    parts = content if isinstance(content, list) else [{"text": content}]
+    return [part["text"] for part in parts if _is_text(part)]
+
+
+def _is_text(part: Any) -> bool:
+    return isinstance(part, dict) and isinstance(part.get("text"), str)
 
 
 def rewritten(body: Body, edit: Edit) -> Body:
@@ -44,13 +56,19 @@ def rewritten(body: Body, edit: Edit) -> Body:
         changed["prompt"] = (edit(template) if template else "") + rest
     if messages(body):
         count = head(body)
-        changed["messages"] = [
-            {**m, "content": edit(m["content"])}
-            if i < count and isinstance(m.get("content"), str)
-            else m
-            for i, m in enumerate(messages(body))
-        ]
+        found = messages(body)
+        changed["messages"] = [*(_edited(m, edit) for m in found[:count]), *found[count:]]
     return changed
+
+
+def _edited(message: Body, edit: Edit) -> Body:
+    content = message.get("content")
+    if isinstance(content, str):
+        return {**message, "content": edit(content)}
+    if not isinstance(content, list):
+        return message
+    parts = [{**part, "text": edit(part["text"])} if _is_text(part) else part for part in content]
+    return {**message, "content": parts}
 
 
 def question(prompt: str) -> tuple[str, str]:
@@ -77,13 +95,14 @@ def appended(body: Body, text: str) -> Body:
 _LEVELS = (re.compile(r"(\n(?:[ \t]*\n)+)"), re.compile(r"(\n)"), re.compile(r"((?<=[.!?]) +)"))
 
 
-def blocks(text: str) -> tuple[list[str], str]:
+@lru_cache(maxsize=1 << 12)  # every rule asks
+def blocks(text: str) -> tuple[tuple[str, ...], str]:
     """Paragraphs, or lines where there is one paragraph, or sentences; and what parts them."""
     for level in _LEVELS:
         parts = level.split(text)
         if len(parts) > 1:
-            return [part for part in parts[::2] if part.strip()], parts[1]
-    return [text], " "
+            return tuple(part for part in parts[::2] if part.strip()), parts[1]
+    return (text,), " "
 
 
 def names(tools: list[Any]) -> list[str]:

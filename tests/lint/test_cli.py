@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from paceline.lint.cli import lint
+from paceline.proxy.cli import cli
 from tests.lint.logs import HANDBOOK, chat, write
 
 
 def run(*args: object) -> Result:
     """What the command does with these arguments."""
-    return CliRunner().invoke(lint, list(map(str, args)))
+    return CliRunner().invoke(cli, ["lint", *map(str, args)])
 
 
 @pytest.fixture

@@ -66,6 +66,20 @@ def test_own_message_before_the_shared_one() -> None:
     assert contents(report.mended[1]) == [HANDBOOK, "Customer: Bob.", "Question b?"]
 
 
+def test_messages_of_parts() -> None:
+    """Text in parts is text; what is no text stays as it is."""
+    picture = {"type": "image_url", "image_url": {"url": "data:,"}}
+    bodies = [chat("", i) for i in range(3)]
+    for body, name in zip(bodies, ("Ann", "Bob", "Cem"), strict=True):
+        text = {"type": "text", "text": f"For {name}.\n\n{HANDBOOK}"}
+        body["messages"][0]["content"] = [text, picture]
+    report = lint(bodies)
+    assert codes(report) == ["PL006"]
+    assert report.mended[0].body["messages"][0]["content"] == [
+        {"type": "text", "text": f"{HANDBOOK}\n\nFor Ann."}, picture,
+    ]  # fmt: skip
+
+
 def test_families_do_not_mix() -> None:
     """Text that one of two templates lacks is still shared by the other's requests."""
     other = HANDBOOK.replace("Section", "Chapter")

@@ -54,6 +54,14 @@ def test_what_never_changes_stays() -> None:
     )
 
 
+def test_numbered_rules_are_no_values() -> None:
+    """Two templates that number their rules differ, and nothing has to move."""
+    templates = [
+        "\n\n".join(f"Rule {part}.{i}: {HANDBOOK[:80]}" for i in range(9)) for part in (1, 2)
+    ]
+    assert not codes(lint(chat(templates[i % 2], i) for i in range(COUNT)))
+
+
 def test_at_the_end_it_breaks_nothing() -> None:
     """A time after all that is shared costs nothing, so nothing is said."""
     assert not codes(lint(chat(f"{HANDBOOK}\n\nIt is 10:{i:02d}.", i) for i in range(COUNT)))

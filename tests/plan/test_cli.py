@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from paceline.plan.cli import plan
+from paceline.proxy.cli import cli
 from paceline.proxy.load import load_config
 from tests.plan.models import DATA
 
 
 def run(*args: str) -> Result:
     """What the command does with these arguments."""
-    return CliRunner().invoke(plan, args)
+    return CliRunner().invoke(cli, ["plan", *args])
 
 
 def test_three_models(tmp_path: Path) -> None:

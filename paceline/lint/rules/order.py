@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import msgspec
 
 from paceline.lint.log import Body, Entry
-from paceline.lint.prompt import blocks, head, messages, rewritten, texts
+from paceline.lint.prompt import blocks, head, messages, rewritten, said, texts
 from paceline.lint.rules.base import Edited, Mended, Rule, each
 
 
@@ -56,20 +56,18 @@ def _sorted(body: Body, shared: set[str]) -> Edited:
     ordered = sorted(leading, key=lambda message: not _has(message, shared))
     if ordered != leading:
         first = next(m for m in leading if not _has(m, shared))
-        found.append(("messages", str(first.get("content"))))
+        found.append(("messages", " ".join(said(first))))
         changed = {**changed, "messages": [*ordered, *messages(changed)[count:]]}
     return changed, found
 
 
 def _has(message: Body, shared: set[str]) -> bool:
     """Whether most of its text is shared."""
-    content = message.get("content")
-    if not isinstance(content, str):
-        return False
-    return 2 * sum(len(block) for block in blocks(content)[0] if block in shared) > len(content)
+    found = [block for text in said(message) for block in blocks(text)[0]]
+    return 2 * sum(len(b) for b in found if b in shared) > sum(map(len, found))
 
 
-def _early(found: list[str], shared: set[str]) -> str:
+def _early(found: Sequence[str], shared: set[str]) -> str:
     """The first block of its own that stands before a shared one."""
     last = max((i for i, block in enumerate(found) if block in shared), default=-1)
     return next((block for block in found[: last + 1] if block not in shared), "")

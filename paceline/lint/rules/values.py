@@ -31,8 +31,8 @@ PATTERN = re.compile(
 )
 """Times (clocks with or without a date, seconds since 1970), dates, random ids, other numbers."""
 
-Place = tuple[str, int]
-"""A block with names for values, and which of its values."""
+Varying = dict[str, set[int]]
+"""Which values of a block change, by the block with kinds in their places."""
 
 
 class Value(Struct, frozen=True):
@@ -61,16 +61,30 @@ def _replaced(block: str, named: Iterable[tuple[Value, str]]) -> str:
     return "".join([*parts, block[end:]])
 
 
-def _varying(log: Sequence[Entry]) -> set[Place]:
-    """Places whose value is not the same in all requests that have them."""
-    seen: dict[Place, set[str]] = defaultdict(set)
+def _varying(log: Sequence[Entry]) -> Varying:
+    """Places whose value is not the same in all requests that have them.
+
+    Blocks of which one request has several, such as numbered rules, are lists: their numbers are
+    the template's own.
+    """
+    seen: dict[tuple[str, int], set[str]] = defaultdict(set)
+    lists: set[str] = set()
     for entry in log:
+        here: dict[str, str] = {}
         for _, text in texts(entry.body):
             for block in blocks(text)[0]:
                 skeleton, found = _skeleton(block)
+                if not found:
+                    continue
+                if here.setdefault(skeleton, block) != block:
+                    lists.add(skeleton)
                 for number, value in enumerate(found):
                     seen[skeleton, number].add(block[value.start : value.end])
-    return {place for place, values in seen.items() if len(values) > 1}
+    varying: Varying = defaultdict(set)
+    for (skeleton, number), values in seen.items():
+        if len(values) > 1 and skeleton not in lists:
+            varying[skeleton].add(number)
+    return varying
 
 
 def _rule(code: str, kind: str, what: str) -> Rule:
@@ -86,7 +100,7 @@ def _rule(code: str, kind: str, what: str) -> Rule:
     )
 
 
-def _mended(entry: Entry, kind: str, varying: set[Place]) -> Edited:
+def _mended(entry: Entry, kind: str, varying: Varying) -> Edited:
     found = [
         (where, block[value.start : value.end])
         for where, text in texts(entry.body)
@@ -100,17 +114,16 @@ def _mended(entry: Entry, kind: str, varying: set[Place]) -> Edited:
     return appended(body, f"<{kind}>: {said}"), found
 
 
-def _moving(block: str, kind: str, varying: set[Place]) -> list[Value]:
+def _moving(block: str, kind: str, varying: Varying) -> list[Value]:
     """Values of that kind that vary."""
     skeleton, found = _skeleton(block)
-    return [
-        value
-        for number, value in enumerate(found)
-        if value.kind == kind and (skeleton, number) in varying
-    ]
+    numbers = varying.get(skeleton)
+    if numbers is None:
+        return []
+    return [v for number, v in enumerate(found) if v.kind == kind and number in numbers]
 
 
-def _named(text: str, kind: str, varying: set[Place]) -> str:
+def _named(text: str, kind: str, varying: Varying) -> str:
     """The text with `<kind>` for its values of that kind that vary."""
     for block in blocks(text)[0]:
         if moving := _moving(block, kind, varying):
