@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -46,11 +47,10 @@ def _requests(finding: Finding) -> int:
 
 def _example(report: Report) -> tuple[Entry, Entry]:
     """The first request that the most rules change, as it is and as it would be."""
-    touched = [
-        sum(any(change.index == i for change in f.changes) for f in report.findings)
-        for i in range(len(report.log))
-    ]
-    index = touched.index(max(touched))
+    touched = Counter(
+        index for finding in report.findings for index in {c.index for c in finding.changes}
+    )
+    index = max(touched, key=lambda index: (touched[index], -index))
     return report.log[index], report.mended[index]
 
 

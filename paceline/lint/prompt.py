@@ -40,7 +40,7 @@ def texts(body: Body) -> Iterator[tuple[str, str]]:
 def said(message: Body) -> list[str]:
     """What a message says: its text, or those of its parts."""
     content = message.get("content")
-    parts = content if isinstance(content, list) else [{"text": content}]
+    parts: list[Any] = content if isinstance(content, list) else [{"text": content}]
     return [part["text"] for part in parts if _is_text(part)]
 
 
