@@ -37,20 +37,26 @@ def command(engine: Settings) -> str:
 
 
 def script(plan: Plan) -> str:
-    """A shell script that starts the engines in their order, each when the one before answers."""
+    """A shell script that starts the engines in their order, each when the one before answers.
+
+    It ends with the first engine that dies, or by a signal, and ends those that it has started.
+    """
     lines = [
         "#!/bin/sh",
         "# One after the other: while an engine measures free memory, no other may change it.",
         "set -e",
-        "trap 'kill 0' INT TERM",
+        "pids=",
+        "trap 'kill $pids 2>/dev/null || true' EXIT",
+        "trap 'exit 143' INT TERM",
     ]
     for engine in plan.engines:
         port = engine.demand.model.spec.port
         lines += [
             f"{command(engine)} &",
+            'pids="$pids $!"',
             f"until curl -sf -o /dev/null http://127.0.0.1:{port}/health; do",
             "  kill -0 $!",
-            "  sleep 2",
+            "  sleep 1",
             "done",
         ]
     return "\n".join([*lines, "wait", ""])
