@@ -21,15 +21,15 @@ class CannotLint(click.ClickException):
     exit_code = 2
 
 
-def codes(ctx: click.Context, param: click.Parameter, value: str) -> tuple[str, ...]:
+def codes(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[str, ...]:
     """What stands between the commas."""
-    return tuple(part.strip() for part in value.split(",") if part.strip())
+    return tuple(part.strip() for part in (value or "").split(",") if part.strip())
 
 
 @click.command()
 @click.argument("path", metavar="FILE", type=FILE)
-@click.option("--select", metavar="A,B", default="", callback=codes, help="Only these codes.")
-@click.option("--ignore", metavar="A,B", default="", callback=codes, help="Not these codes.")
+@click.option("--select", metavar="A,B", callback=codes, help="Only these codes.")
+@click.option("--ignore", metavar="A,B", callback=codes, help="Not these codes.")
 @click.option("--skip-bad", is_flag=True, help="Leave out bad rows and count them.")
 @click.option("--json", "as_object", is_flag=True, help="Print one JSON object and nothing else.")
 @click.option("--write", metavar="FILE", type=FILE, help="Write the log with all of it mended.")

@@ -32,7 +32,12 @@ LOAD = ("requests_per_day", "peak")
 @click.option("--gpu-memory", "memory_gib", metavar="GIB", type=POSITIVE, help="As it is named.")
 @click.option("--bandwidth", "bandwidth_gb_s", metavar="GB/S", type=POSITIVE, help="Its memory's.")
 @click.option("--tflops", metavar="N", type=POSITIVE, help="Dense, in bf16.")
-@click.option("--free", metavar="PART", type=float, help="Left free.  [default: 0.1]")
+@click.option(
+    "--free",
+    metavar="PART",
+    type=click.FloatRange(0, 1, max_open=True),
+    help="Left free.  [default: 0.1]",
+)
 @click.option("--requests-per-day", metavar="N", type=POSITIVE, help="Expected.  [default: 10000]")
 @click.option("--peak", metavar="FACTOR", type=POSITIVE, help="Busiest hour.  [default: 3]")
 @click.option("--engine", type=click.Choice(["vllm", "sglang"]), help="[default: vllm]")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from paceline.lint.log import Body, Entry
 
@@ -49,7 +49,7 @@ def each(log: Sequence[Entry], edit: Callable[[Entry], Edited]) -> Mended:
     changes: list[Change] = []
     for index, entry in enumerate(log):
         body, found = edit(entry)
-        mended.append(Entry(entry.line, body, entry.tenant) if found else entry)
+        mended.append(structs.replace(entry, body=body) if found else entry)
         changes += [Change(index, where, short(what)) for where, what in found]
     return Mended(mended, changes)
 
