@@ -12,7 +12,7 @@ from paceline.plan.files import write
 from paceline.plan.gpu import CARDS
 from paceline.plan.output import as_json, as_text
 from paceline.plan.plan import make_plan
-from paceline.plan.spec import GpuSpec, LoadSpec, ModelSpec, PlanSpec, checked, read_spec
+from paceline.plan.spec import MOST_FREE, GpuSpec, LoadSpec, ModelSpec, PlanSpec, checked, read_spec
 
 FILE = click.Path(path_type=Path)
 POSITIVE = click.FloatRange(0, min_open=True)
@@ -35,7 +35,7 @@ LOAD = ("requests_per_day", "peak")
 @click.option(
     "--free",
     metavar="PART",
-    type=click.FloatRange(0, 1, max_open=True),
+    type=click.FloatRange(0, MOST_FREE),
     help="Left free.  [default: 0.1]",
 )
 @click.option("--requests-per-day", metavar="N", type=POSITIVE, help="Expected.  [default: 10000]")

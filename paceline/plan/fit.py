@@ -23,6 +23,8 @@ class Demand(Struct, frozen=True, kw_only=True):
     """What one engine takes in bytes, but for its pool, and how large that must be."""
 
     model: Model
+    under_way: int
+    """Requests at once to have room for."""
     max_running: int
     chunk: int
     weights: int
@@ -66,6 +68,7 @@ def demand(model: Model, card: Card, under_way: int) -> Demand:
     tokens = max(model.max_model_len, working)
     return Demand(
         model=model,
+        under_way=under_way,
         max_running=running,
         chunk=chunk,
         weights=model.weight_bytes,

@@ -8,8 +8,8 @@ from math import ceil
 from msgspec import structs
 
 from paceline.plan.errors import PlanError
-from paceline.plan.fit import Demand, gib, short, usable, whole
-from paceline.plan.gpu import GIB, VISIBLE, Card
+from paceline.plan.fit import Demand, demand, gib, short, usable, whole
+from paceline.plan.gpu import Card
 from paceline.plan.kv import kv_bytes
 
 
@@ -31,30 +31,32 @@ def does_not_fit(demands: Sequence[Demand], card: Card, free: float) -> PlanErro
 
 def _remedies(demands: Sequence[Demand], card: Card, free: float) -> Iterator[str]:
     least = sum(each.least for each in demands)
-    if least <= card.visible and free > 0:
+    if least <= card.visible:
         part = (1 - least / card.visible) * 100 // 1 / 100
         yield f"{part:.0%} left free instead of {free:.0%}"
-    for index, each in enumerate(demands):
-        yield from _shorter(demands, index, each, card, free)
-    smaller = [_in_8_bits(each) for each in demands]
-    if short(smaller, card, free) <= 0 and sum(d.pool for d in smaller) < sum(
-        d.pool for d in demands
-    ):
+    missing = short(demands, card, free)
+    for each in demands:
+        yield from _shorter(each, missing)
+    if short([_in_8_bits(each) for each in demands], card, free) <= 0:
         yield "KV in 8 bits (kv_dtype = fp8)"
     yield from _fewer(demands, card, free)
-    yield f"a card of {ceil(least / (1 - free) / VISIBLE / GIB)} GiB"
+    yield f"a card of {_larger(demands, ceil(card.memory_gib), free)} GiB"
 
 
-def _shorter(
-    demands: Sequence[Demand], index: int, each: Demand, card: Card, free: float
-) -> Iterator[str]:
+def _shorter(each: Demand, missing: int) -> Iterator[str]:
     """A context so much shorter that the rest fits, while it still holds the requests under way."""
-    missing = short(demands, card, free)
     tokens = whole(each.pool_tokens - ceil(missing / each.model.kv_token_bytes))
-    if each.pool_tokens == whole(each.model.max_model_len + 15) and (
-        tokens >= each.model.request_tokens
-    ):
+    if tokens >= each.working_tokens:
         yield f"{each.model.spec.name} with max_model_len {tokens}"
+
+
+def _larger(demands: Sequence[Demand], size: int, free: float) -> int:
+    """The least size of a card in GiB; a larger one runs larger steps, which take memory, too."""
+    while True:
+        size += 1
+        larger = Card(memory_gib=size)
+        if short([demand(d.model, larger, d.under_way) for d in demands], larger, free) <= 0:
+            return size
 
 
 def _fewer(demands: Sequence[Demand], card: Card, free: float) -> Iterator[str]:
@@ -65,9 +67,5 @@ def _fewer(demands: Sequence[Demand], card: Card, free: float) -> Iterator[str]:
 
 
 def _in_8_bits(each: Demand) -> Demand:
-    model = structs.replace(each.model, kv_token_bytes=min(each.model.kv_token_bytes, _fp8(each)))
-    return structs.replace(each, model=model)
-
-
-def _fp8(each: Demand) -> int:
-    return kv_bytes(each.model.architecture, "fp8")
+    smaller = kv_bytes(each.model.architecture, "fp8")
+    return structs.replace(each, model=structs.replace(each.model, kv_token_bytes=smaller))

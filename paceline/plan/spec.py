@@ -13,6 +13,8 @@ from paceline.plan.errors import PlanError
 from paceline.policies.decode import SettingError, decode
 
 KvDtype = Literal["auto", "fp8"]
+MOST_FREE = 0.9
+"""With more left free no real card holds a model."""
 
 
 class GpuSpec(Struct, forbid_unknown_fields=True, kw_only=True):
@@ -90,8 +92,8 @@ def checked(spec: PlanSpec) -> PlanSpec:
     """The same with every name and port filled in; PlanError for numbers that make no sense."""
     if not spec.models:
         raise PlanError("no models")
-    if not 0 <= spec.gpu.free < 1:
-        raise PlanError(f"gpu.free: must be from 0 to below 1, got {spec.gpu.free}")
+    if not 0 <= spec.gpu.free <= MOST_FREE:
+        raise PlanError(f"gpu.free: must be from 0 to {MOST_FREE}, got {spec.gpu.free}")
     _check_positive("gpu", spec.gpu, ("memory_gib", "bandwidth_gb_s", "tflops"))
     _check_positive("load", spec.load, ("requests_per_day", "peak"))
     for index, model in enumerate(spec.models):
