@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 from collections.abc import Collection
 
 from paceline.engines import api
@@ -34,6 +36,9 @@ STATELESS = frozenset(
 adapters, flushes caches, replaces weights, stops other people's requests."""
 UNCACHED = frozenset(("/detokenize", "/tokenize", "/v1/messages/count_tokens"))
 """Those of them that leave nothing in a prefix cache."""
+DASHBOARD = "/paceline/ui"
+BASIC = 'Basic realm="paceline: an admin key as the password", charset="UTF-8"'
+"""How a browser is asked for a key (RFC 7617): it cannot set headers when it opens a page."""
 
 
 class Access:
@@ -104,9 +109,12 @@ class Access:
 
     def _admin(self, request: Request) -> None:
         if self.admins:
-            if self.admins.holder(_token(request)) is None:
+            shown = _shows(request)
+            token = _token(request) or (_password(request) if shown else b"")
+            if self.admins.holder(token) is None:
                 message = "Expected an admin's key: `Authorization: Bearer KEY`."
-                raise ApiError(401, message, reason="invalid_api_key")
+                challenge = BASIC if shown else ""
+                raise ApiError(401, message, reason="invalid_api_key", challenge=challenge)
         elif request.method not in ("GET", "HEAD"):
             # a page in somebody's browser can reach a proxy on this machine, too
             message = "Changing backends takes an admin's key, and the configuration has none."
@@ -120,6 +128,25 @@ def _is_open(request: Request) -> bool:
 def is_for_admins(path: str) -> bool:
     """Whether a path is the proxy's own and not for everybody."""
     return path == "/metrics" or path.startswith("/paceline/")
+
+
+def _shows(request: Request) -> bool:
+    """Whether this only shows the dashboard. A browser adds a password that it knows to what any
+    page makes it send, so a password must not be enough for a change."""
+    path = request.path
+    shown = path == DASHBOARD or path.startswith(f"{DASHBOARD}/")
+    return shown and request.method in ("GET", "HEAD")
+
+
+def _password(request: Request) -> bytes:
+    """The password of `Authorization: Basic`; empty for none."""
+    scheme, _, value = request.noted.get(b"authorization", b"").partition(b" ")
+    if scheme.lower() != b"basic":
+        return b""
+    try:
+        return base64.b64decode(value.strip(), validate=True).partition(b":")[2]
+    except binascii.Error:
+        return b""
 
 
 def _lists_models(path: str) -> bool:

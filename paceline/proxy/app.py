@@ -14,6 +14,7 @@ from paceline.proxy.gateway import Gateway
 from paceline.proxy.inbound import Gate, Handler
 from paceline.proxy.request import Reply, Request
 from paceline.proxy.server import Server
+from paceline.proxy.ui.page import PATHS
 
 
 def build_server(gateway: Gateway) -> Server:
@@ -64,6 +65,8 @@ def route(gateway: Gateway) -> Handler:
             return await scheduled(request)
         if method in ("GET", "HEAD") and path in own:
             return own[path]()
+        if method in ("GET", "HEAD") and path in PATHS:
+            return gateway.dashboard.answer(request)
         if method == "GET" and path == models.PATH:
             return await listed(request)
         if path.startswith("/paceline/"):

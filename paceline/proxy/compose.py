@@ -31,6 +31,8 @@ from paceline.proxy.retries import RetryBudget
 from paceline.proxy.secure import Security, secure
 from paceline.proxy.state import state_json
 from paceline.proxy.tokenizing import tokenizers
+from paceline.proxy.ui.board import Boards, Now
+from paceline.proxy.ui.page import Dashboard
 from paceline.proxy.upstream import Pool
 from paceline.scheduler.events import Action, BackendChanged, Event
 from paceline.scheduler.policy import Policy
@@ -67,6 +69,7 @@ class Proxy:
         self._all_up = asyncio.Event()
         self.driver = Driver(scheduler, loop, self._observe)
         self._recorder = recorder
+        self._boards = Boards(scheduler, self._directory, self._seen)
         self._metrics = Metrics(self.snapshot, *([recorder] if recorder else []))
         self._log_request = log.request_logger(config.log)
         pool = Pool(self.upstream, loop)
@@ -92,6 +95,7 @@ class Proxy:
             ready=self._ready,
             metrics=lambda: (self._metrics.render(), CONTENT_TYPE),
             state=self._state,
+            dashboard=Dashboard(lambda: self._boards.state(self.driver.now())),
         )
         self.server = build_server(self.gateway)
         self.admin_server = build_admin_server(self.gateway)
@@ -150,15 +154,24 @@ class Proxy:
     def _observe(self, event: Event, actions: list[Action], now: float) -> None:
         if self._recorder is not None:
             self._recorder.note(event, actions, now)
+        if actions:
+            self._boards.decided(actions, now)
         if isinstance(event, BackendChanged) and all(entry.up for entry in self._directory):
             self._all_up.set()
 
     def _on_record(self, record: Record) -> None:
         self._metrics.record(record)
+        self._boards.ended(record)
         self._log_request(record)
 
     def _ready(self) -> bool:
         return not self.stopping and bool(self._directory.up())
+
+    def _seen(self) -> Now:
+        recording = self._recorder and str(self._recorder.path)
+        uptime = self._loop.time() - self._started_at
+        name = self.policy.name
+        return Now(config=self.gateway.config, policy=name, uptime=uptime, recording=recording)
 
     def _state(self) -> bytes:
         config = structs.replace(self.gateway.config, policy=self.policy)

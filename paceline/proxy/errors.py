@@ -45,6 +45,7 @@ class ApiError(Exception):
         reason: str,
         param: str | None = None,
         retry_after: float | None = None,
+        challenge: str = "",
     ) -> None:
         super().__init__(message)
         self.status = status
@@ -54,6 +55,8 @@ class ApiError(Exception):
         self.param = param
         self.retry_after = retry_after
         """Seconds after which trying again makes sense."""
+        self.challenge = challenge
+        """What `WWW-Authenticate` asks for; empty for nothing."""
 
     @property
     def type(self) -> str:
@@ -109,6 +112,8 @@ def response(error: ApiError, path: str, headers: dict[str, str]) -> Reply:
     headers["x-paceline-reason"] = error.reason
     if error.retry_after is not None:
         headers["Retry-After"] = str(math.ceil(error.retry_after))
+    if error.challenge:
+        headers["WWW-Authenticate"] = error.challenge
     return Reply(error.status, msgspec.json.encode(body(error, path)), headers=headers)
 
 

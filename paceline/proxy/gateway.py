@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from paceline.proxy.driver import Driver
     from paceline.proxy.salts import Salts
     from paceline.proxy.tokenizing import Tokenizers
+    from paceline.proxy.ui.page import Dashboard
     from paceline.proxy.upstream import Pool
 
 
@@ -51,3 +52,5 @@ class Gateway(Struct, kw_only=True, eq=False):
     """The body and the content type of `/metrics`."""
     state: Callable[[], bytes]
     """The JSON of `/paceline/state`."""
+    dashboard: Dashboard
+    """Answers for `/paceline/ui`."""

@@ -47,7 +47,7 @@ class Recorder(Collector):
         self.written = 0
         self.dropped = 0
         """Events that found the queue full or the disk unwilling."""
-        self._path = path
+        self.path = path
         self._offset = time.time() - loop_time
         self._most_waiting = most_waiting
         self._waiting: deque[tuple[float, Event]] = deque()
@@ -70,7 +70,7 @@ class Recorder(Collector):
         self._closing.set()
         self._thread.join(CLOSE_SECONDS)
         log = structlog.get_logger()
-        log.info("recorded", file=str(self._path), events=self.written, dropped=self.dropped)
+        log.info("recorded", file=str(self.path), events=self.written, dropped=self.dropped)
 
     def describe(self) -> Iterator[Metric]:
         """Nothing: the names are this class's own."""
@@ -108,7 +108,7 @@ class Recorder(Collector):
             self._reported = self.dropped
             self._report_at = time.monotonic() + REPORT_SECONDS
             log = structlog.get_logger()
-            log.warning("events not recorded", file=str(self._path), dropped=self.dropped, why=why)
+            log.warning("events not recorded", file=str(self.path), dropped=self.dropped, why=why)
 
     def _write(self, lines: bytes) -> None:
         """All of it, on lines of their own even after a write that failed halfway; OSError."""

@@ -144,7 +144,7 @@ class Reply:
         self.headers = headers or {}
 
     def encode(self, *, keep_alive: bool, bodiless: bool) -> bytes:
-        """Head and body; `bodiless` for HEAD, whose answers have a Content-Length alone."""
+        """Head and body; answers to HEAD (`bodiless`) and 304 have a Content-Length alone."""
         lines = [
             f"HTTP/1.1 {self.status} {REASONS.get(self.status, '')}",
             f"Content-Type: {self.content_type}",
@@ -153,4 +153,4 @@ class Reply:
             *(() if keep_alive else ("Connection: close",)),
             "\r\n",
         ]
-        return "\r\n".join(lines).encode() + (b"" if bodiless else self.body)
+        return "\r\n".join(lines).encode() + (b"" if bodiless or self.status == 304 else self.body)

@@ -20,6 +20,7 @@ from paceline.proxy.record import Record
 from paceline.proxy.retries import RetryBudget
 from paceline.proxy.secure import secure
 from paceline.proxy.tokenizing import Tokenizers
+from paceline.proxy.ui.page import Dashboard
 from paceline.proxy.upstream import Pool
 from paceline.scheduler.events import Dispatch, Reject
 from paceline.scheduler.types import Request, Usage
@@ -219,6 +220,7 @@ async def proxied(*scripts: Script | int, config: Config | None = None) -> Async
             ready=lambda: bool(directory.up()),
             metrics=lambda: (b"metric 1\n", "text/plain; version=0.0.4"),
             state=lambda: b'{"waiting":0}',
+            dashboard=Dashboard(lambda: b"{}"),
         )
         server = build_server(gateway)
         listener = await loop.create_server(server.connection, "127.0.0.1", 0)

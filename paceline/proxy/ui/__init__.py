@@ -1,0 +1,1 @@
+"""The dashboard at `/paceline/ui`: what waits and why, for people who run engines."""

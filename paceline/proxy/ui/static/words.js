@@ -1,0 +1,59 @@
+// Numbers, times and names as people read them.
+
+const count = (n) => (n === null || n === undefined ? "–" : n.toLocaleString("en"));
+
+function tokens(n) {
+  if (n === null || n === undefined) return "–";
+  if (n < 10000) return count(Math.round(n));
+  return n < 1e6 ? `${(n / 1e3).toFixed(n < 1e5 ? 1 : 0)}k` : `${(n / 1e6).toFixed(1)}M`;
+}
+
+function seconds(t) {
+  if (t === null || t === undefined) return "–";
+  if (t < 0.9995) return `${Math.round(t * 1000)} ms`;
+  if (t < 99.5) return `${t.toFixed(t < 9.95 ? 1 : 0)} s`;
+  if (t < 5940) return `${Math.round(t / 60)} min`;
+  return t < 172800 ? `${Math.round(t / 3600)} h` : `${Math.round(t / 86400)} d`;
+}
+
+const percent = (part) =>
+  part === null || part === undefined || Number.isNaN(part) ? "–" : `${Math.round(part * 100)}%`;
+
+const ratio = (part, whole) => (whole ? part / whole : null);
+
+const clock = (at) => new Date(at * 1000).toLocaleTimeString("en-GB");
+
+const plural = (n, one, many) => `${count(n)} ${n === 1 ? one : many || `${one}s`}`;
+
+/** A family: the beginning of its key, how long it is, whose it is. */
+function family(one) {
+  const whose = [one.models.join(", "), one.tenants.join(", ")].filter(Boolean).join(" / ");
+  return [h("span", { class: "key" }, one.key), ` ${tokens(one.tokens)} tokens`,
+    h("div", { class: "soft" }, whose)];
+}
+
+const WAITS = [
+  ["bg-held", "held", "held for a leader that computes their prefix"],
+  ["bg-parked", "parked", "wait for the backend that has their prefix, which is busy"],
+  ["bg-turn", "turn", "their turn has not come: the backends have enough to do"],
+];
+
+/** How many wait for which cause. */
+function causes(line) {
+  const parked = Object.values(line.parked).reduce((sum, n) => sum + n, 0);
+  return { held: line.held, parked, turn: Math.max(0, line.waiting - line.held - parked) };
+}
+
+/** Why a family waits, in words. */
+function because(one) {
+  const said = [];
+  const { held, parked, turn } = causes(one);
+  if (one.leader) said.push(`${one.leader.backend} computes it since ${seconds(one.leader.seconds)}`);
+  if (held) said.push(`${count(held)} held for that`);
+  for (const [name, n] of Object.entries(one.parked)) said.push(`${count(n)} wait for ${name}, busy`);
+  if (turn && (held || parked)) said.push(`${count(turn)} not their turn`);
+  const where = Object.entries(one.cached).map(([name, n]) => `${name} ${percent(n / one.tokens)}`);
+  const most = where.slice(0, 3).join(", ") + (where.length > 3 ? " …" : "");
+  said.push(where.length ? `cached: ${most}` : "cached nowhere");
+  return said.join("; ");
+}
