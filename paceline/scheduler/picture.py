@@ -18,7 +18,7 @@ from paceline.scheduler.queue import WaitQueue
 from paceline.scheduler.scheduler import Scheduler
 from paceline.scheduler.trie import Node
 
-FAMILIES = 20
+FAMILIES = 12
 PREFIXES = 48
 QUEUES = 16
 """How many of each are shown: what a person can look at."""

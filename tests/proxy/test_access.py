@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
 
@@ -186,11 +187,40 @@ async def test_health_is_open(config: Config, path: str) -> None:
         assert await status(proxy, f"GET {path}") == 200
 
 
+def password(key: str) -> str:
+    """What a browser sends that was given the key as a password."""
+    return f"Authorization: Basic {base64.b64encode(f'me:{key}'.encode()).decode()}"
+
+
+@pytest.mark.parametrize("path", ["/paceline/ui", "/paceline/ui/state"])
+async def test_browsers_show_the_dashboard_with_a_password(config: Config, path: str) -> None:
+    """They cannot set headers, but ask for a password when told to; a tenant's key is none."""
+    async with whole(config, up=False) as proxy:
+        refused = await proxy.ask("GET", path)
+        assert refused.status == 401
+        assert refused.headers("www-authenticate")[0].startswith('Basic realm="paceline')
+        for key, status in ((OPS, 200), (ACME, 401), ("", 401)):
+            assert (await proxy.ask("GET", path, None, password(key))).status == status
+        assert (await proxy.ask("GET", path, None, bearer(OPS))).status == 200
+        assert (await proxy.ask("GET", path, None, "Authorization: Basic ?")).status == 401
+
+
+@pytest.mark.parametrize(
+    "line", ["GET /paceline/state", "GET /metrics", "DELETE /paceline/backends/e0"]
+)
+async def test_a_password_does_nothing_else(config: Config, line: str) -> None:
+    """Browsers add it to whatever any page makes them send."""
+    async with whole(config, up=False) as proxy:
+        method, path = line.split()
+        answer = await proxy.ask(method, path, None, password(OPS))
+    assert (answer.status, answer.headers("www-authenticate")) == (401, [])
+
+
 async def test_admins_may_have_a_listener_of_their_own() -> None:
     """Then the other one does not even have the paths, and that one has nothing else."""
     config = Config(admin=AdminConfig(port=0), backends=[backend(9)])
     async with whole(config, up=False) as proxy:
-        for path in ("/metrics", "/paceline/state", "/paceline/backends"):
+        for path in ("/metrics", "/paceline/state", "/paceline/backends", "/paceline/ui"):
             assert (await proxy.ask("GET", path)).status == 404
             assert (await proxy.ask("GET", path, port=proxy.admin_port)).status == 200
         assert (await proxy.ask("GET", "/ready", port=proxy.admin_port)).status == 503

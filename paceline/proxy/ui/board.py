@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Callable
 
@@ -126,7 +127,7 @@ class Boards:
 
 def what_if(now: Now, backends: list[BackendState]) -> WhatIf:
     """The commands that play what happens here under other policies, on as many engines."""
-    file = now.recording or "events.jsonl"
+    file = shlex.quote(now.recording or "events.jsonl")
     kinds = [state.kind for state in backends if state.kind in ("vllm", "sglang")]
     engine = max(sorted(set(kinds)), key=kinds.count, default="vllm")
     pools = [state.now.kv_tokens for state in backends if state.now.kv_tokens]

@@ -75,7 +75,7 @@ function backends(board) {
     ["In flight", (b) => count(b.now.in_flight), "n"],
     ["Unstarted", (b) => count(b.now.unstarted), "n"],
     ["Prefill ahead", (b) => [`${tokens(b.now.prefill_tokens)} tokens`, h("div", { class: "soft" }, `${tokens(b.now.prefill_rate)}/s`)], "n"],
-    ["Cached, predicted", hits, "n"],
+    ["Cached / predicted", hits, "n"],
     ["Recomputed", (b) => percent(ratio(b.recent.missed, b.recent.predicted)), "n"],
     ["Failed", (b) => (b.recent.ended ? `${count(b.recent.failed)} of ${count(b.recent.ended)}` : "–"), "n"],
   ], board.backends, "No backend is configured.");

@@ -4,7 +4,7 @@
 const TRIE = 1000;
 const TREE_WIDTH = 620;
 const ROW = 17;
-const RIDERS = 24;
+const RIDERS = 18;
 
 /** Children of each place, and one more row where a node has requests that no child shows. */
 function grow(prefixes) {
@@ -41,7 +41,7 @@ function riders(node, row) {
   const dots = kinds.slice(0, RIDERS).map((kind, place) =>
     s("circle", { class: `rider ${kind}`, cx: TREE_WIDTH + 14 + place * 10, cy: y, r: 3.4 }));
   const more = leaf
-    ? [lead && `leads on ${prefix.leader.backend}`, run > 0 && `${count(run)} run`, wait && `${count(wait)} wait`]
+    ? [lead && `leads on ${brief(prefix.leader.backend)}`, run > 0 && `${count(run)} run`, wait && `${count(wait)} wait`]
     : [`${count(wait)} in smaller branches`];
   const x = TREE_WIDTH + 18 + kinds.slice(0, RIDERS).length * 10;
   return [dots, s("text", { class: "soft", x, y: y + 4 }, more.filter(Boolean).join(", "))];

@@ -11,7 +11,7 @@ function tokens(n) {
 function seconds(t) {
   if (t === null || t === undefined) return "–";
   if (t < 0.9995) return `${Math.round(t * 1000)} ms`;
-  if (t < 99.5) return `${t.toFixed(t < 9.95 ? 1 : 0)} s`;
+  if (t < 180) return `${t.toFixed(t < 9.95 ? 1 : 0)} s`;
   if (t < 5940) return `${Math.round(t / 60)} min`;
   return t < 172800 ? `${Math.round(t / 3600)} h` : `${Math.round(t / 86400)} d`;
 }
@@ -44,6 +44,18 @@ function causes(line) {
   return { held: line.held, parked, turn: Math.max(0, line.waiting - line.held - parked) };
 }
 
+/** Where a family's prefix is cached, or how much of it is where most is. */
+function whereabouts({ cached, tokens: whole }) {
+  const most = Math.max(0, ...Object.values(cached));
+  if (!most) return "cached nowhere";
+  const there = Object.keys(cached).filter((name) => cached[name] === most);
+  const names = there.slice(0, 3).join(", ") + (there.length > 3 ? ` and ${there.length - 3} more` : "");
+  return most >= whole ? `cached on ${names}` : `its first ${count(most)} tokens cached on ${names}`;
+}
+
+/** A name at a length that fits into a picture. */
+const brief = (name) => (name.length > 20 ? `${name.slice(0, 19)}…` : name);
+
 /** Why a family waits, in words. */
 function because(one) {
   const said = [];
@@ -52,8 +64,6 @@ function because(one) {
   if (held) said.push(`${count(held)} held for that`);
   for (const [name, n] of Object.entries(one.parked)) said.push(`${count(n)} wait for ${name}, busy`);
   if (turn && (held || parked)) said.push(`${count(turn)} not their turn`);
-  const where = Object.entries(one.cached).map(([name, n]) => `${name} ${percent(n / one.tokens)}`);
-  const most = where.slice(0, 3).join(", ") + (where.length > 3 ? " …" : "");
-  said.push(where.length ? `cached: ${most}` : "cached nowhere");
+  said.push(whereabouts(one));
   return said.join("; ");
 }
