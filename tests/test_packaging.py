@@ -41,6 +41,7 @@ def test_the_wheel_is_complete(dist: Path) -> None:
         info = f"paceline-{__version__}.dist-info"
         entry_points = archive.read(f"{info}/entry_points.txt").decode()
     modules = {str(path.relative_to(ROOT)) for path in (ROOT / "paceline").rglob("*.py")}
+    modules |= {str(p.relative_to(ROOT)) for p in (ROOT / "paceline").rglob("static/*")}
     assert modules | {"paceline/py.typed", f"{info}/licenses/LICENSE"} <= names
     assert {name.partition("/")[0] for name in names} == {"paceline", info}
     assert "paceline = paceline.proxy.cli:main" in entry_points

@@ -139,4 +139,4 @@ class Board(Struct, kw_only=True):
     failures: list[Failure]
     what_if: WhatIf
     took_ms: float
-    """What making this cost the event loop."""
+    """CPU time of the event loop that making this took."""
