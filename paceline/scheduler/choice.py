@@ -63,6 +63,7 @@ class View:
         cached, _ = backend.cache.upcoming(self._entries[request.id])
         uncached = max(0, request.prompt_tokens - cached)
         load = backend.prefill_tokens + REQUEST_COST * len(backend.in_flight)
+        load += backend.spec.load_tokens
         return load + OWN_WORK * uncached
 
 
