@@ -33,6 +33,17 @@ class UpstreamConfig(Struct, forbid_unknown_fields=True, kw_only=True):
     """Longest wait for the first byte of an answer; none by default, since prefill has no limit."""
     idle_seconds: float = 300.0
     """Longest silence inside an answer."""
+    total_seconds: float | None = None
+    """Longest time from a request's arrival to the end of its answer; clients may set a shorter one
+    with `x-paceline-timeout`."""
+    hang_seconds: float | None = 1.0
+    """A backend that owes answers is left when it has been silent for so long and reacts to no
+    question either; requests of which no byte came go elsewhere."""
+    stuck_seconds: float | None = 30.0
+    """One that reacts is left when it has been silent for so long, its load stands still and it
+    does not generate a token; what it has stays there."""
+    generate_seconds: float | None = None
+    """How often an idle backend is asked for one token; off by default, as it costs one."""
     keepalive_seconds: float = 3.0
     """How long an idle connection is kept: below the 5 s after which uvicorn closes its side."""
     probe_seconds: float = 2.0

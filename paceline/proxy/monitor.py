@@ -1,4 +1,4 @@
-"""Runs one watch a backend on the event loop, from `start` to `close`."""
+"""Runs one watch and one guard a backend on the event loop, from `start` to `close`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import aiohttp
 
 from paceline.proxy.config import UpstreamConfig
 from paceline.proxy.directory import Directory
+from paceline.proxy.guard import Guard
 from paceline.proxy.probe import Probe, open_session
 from paceline.proxy.watch import Requests, Sink, Watch
 
@@ -31,8 +32,12 @@ class Monitor:
         timeout = self._config.probe_timeout_seconds
         for entry in self._directory:
             probe = Probe(session, entry.address, timeout)
-            watch = Watch(entry, probe, self._sink, self._requests, self._config)
+            watch = Watch(
+                entry, probe, self._sink, self._requests, self._config, self._directory.alone
+            )
+            guard = Guard(entry, watch, self._sink, self._requests, self._config)
             self._tasks.append(asyncio.create_task(watch.run(), name=f"watch {entry.id}"))
+            self._tasks.append(asyncio.create_task(guard.run(), name=f"guard {entry.id}"))
 
     async def close(self) -> None:
         """Stop watching and close all connections; safe to call twice."""

@@ -6,9 +6,13 @@ import asyncio
 from collections.abc import Iterable
 
 import aiohttp
+import msgspec
 from msgspec import Struct
 
 from paceline.proxy.address import Address
+
+
+COMPLETIONS = "/v1/completions"
 
 
 class Reply(Struct, frozen=True):
@@ -39,6 +43,43 @@ class Probe:
                 return Reply(response.status, await response.read())
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
             return None
+
+    async def reacts(self, paths: Iterable[str], seconds: float) -> bool:
+        """Whether it does anything at all within the time, be it to refuse the connection."""
+        timeout = aiohttp.ClientTimeout(total=seconds)
+        asks = [asyncio.ensure_future(self._reaction(path, timeout)) for path in set(paths)]
+        try:
+            for reaction in asyncio.as_completed(asks):
+                if await reaction:
+                    return True
+            return False
+        finally:
+            for ask in asks:
+                ask.cancel()
+            await asyncio.gather(*asks, return_exceptions=True)
+
+    async def generate(self, model: str) -> Reply | None:
+        """The answer to a request for one token."""
+        wanted = {"model": model, "prompt": "ping", "max_tokens": 1}
+        headers = {"Content-Type": "application/json"}
+        body = msgspec.json.encode(wanted)
+        url = self._address.url(COMPLETIONS)
+        try:
+            async with self._session.post(
+                url, data=body, headers=headers, timeout=self._timeout
+            ) as response:
+                return Reply(response.status, await response.read())
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
+            return None
+
+    async def _reaction(self, path: str, timeout: aiohttp.ClientTimeout) -> bool:
+        try:
+            async with self._session.get(self._address.url(path), timeout=timeout):
+                return True
+        except TimeoutError:
+            return False
+        except (aiohttp.ClientError, OSError, ValueError):
+            return True
 
     async def ask_all(self, paths: Iterable[str]) -> dict[str, bytes]:
         """The bodies of those answers that were 200, by path; all are asked at once."""

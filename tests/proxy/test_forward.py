@@ -41,14 +41,22 @@ async def test_answer_is_booked() -> None:
     assert sorted(one for one in instants if one is not None) == list(instants)
 
 
-async def test_engine_errors_are_passed_on() -> None:
-    """A 4xx is the engine's answer, Retry-After included; it is not tried elsewhere."""
-    busy = reply(b'{"error":{}}', "429 Too Many Requests", "Retry-After: 7")
-    async with proxied(always(busy), always(GOOD)) as proxy:
+async def test_client_errors_are_passed_on() -> None:
+    """A 4xx is the engine's answer; it is not tried elsewhere."""
+    wrong = reply(b'{"error":{}}', "400 Bad Request")
+    async with proxied(always(wrong), always(GOOD)) as proxy:
         answer = await proxy.ask()
-    assert (answer.status, answer.headers("retry-after")) == (429, ["7"])
-    assert answer.body == b'{"error":{}}'
+    assert (answer.status, answer.body) == (400, b'{"error":{}}')
     assert proxy.driver.log == ["admit", "failed"]
+
+
+@pytest.mark.parametrize("status", ["429 Too Many Requests", "503 Service Unavailable"])
+async def test_retry_after_is_passed_on_or_set(status: str) -> None:
+    """An engine that is busy says when to come back; where it does not, the proxy does."""
+    for lines, expected in ((("Retry-After: 7",), "7"), ((), "1")):
+        async with proxied(always(reply(b"", status, *lines))) as proxy:
+            answer = await proxy.ask()
+        assert answer.headers("retry-after") == [expected]
 
 
 async def test_both_sides_keep_their_connections() -> None:
@@ -94,7 +102,9 @@ async def test_no_engine_there_is_a_502() -> None:
     assert proxy.driver.log == ["admit", "retry", "failed"]
 
 
-@pytest.mark.parametrize("status", ["502 Bad Gateway", "503 Service Unavailable"])
+@pytest.mark.parametrize(
+    "status", ["429 Too Many Requests", "502 Bad Gateway", "503 Service Unavailable"]
+)
 async def test_unavailable_engine_is_replaced_once(status: str) -> None:
     """Another engine gets it under an id of its own; that one's answer stands, whatever it is."""
     heads: list[str] = []

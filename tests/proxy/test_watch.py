@@ -71,6 +71,12 @@ class Proxy:
     def last_byte_at(self, backend: str) -> float | None:
         return self.last_byte
 
+    def silence(self, backend: str) -> float:
+        return 0.0
+
+    def abandon(self, backend: str) -> None:
+        raise AssertionError("it does not hang")
+
 
 @pytest.fixture
 async def engine() -> AsyncIterator[Engine]:
@@ -103,7 +109,8 @@ class Watched:
         config = BackendConfig(url=url, name="b", **fields)  # type: ignore[arg-type]
         self.entry = Directory([config])["b"]
         probe = Probe(self._session, self.entry.address, timeout=5.0)
-        self.watch = Watch(self.entry, probe, self.proxy, self.proxy, UpstreamConfig())
+        config = UpstreamConfig()
+        self.watch = Watch(self.entry, probe, self.proxy, self.proxy, config, lambda entry: False)
         return self.entry, self.watch
 
     async def check(self, times: int = 1) -> None:
@@ -193,6 +200,7 @@ async def test_three_failures_are_down_and_one_success_is_up(watched: Watched) -
     await watched.check()
     assert watched.up == [True, False, True]
     assert watched.proxy.resets == []
+    assert watched.proxy.specs[-1].max_running == 1, "its cache may be cold: slow start"
 
 
 async def test_failures_must_follow_each_other(watched: Watched) -> None:
@@ -251,7 +259,8 @@ async def test_a_restart_is_noticed_after_a_failure(
     watched.engine.become(restarted(replies))
     await watched.check()
     assert watched.proxy.resets == ["b"]
-    assert watched.up == [True]
+    assert watched.up == [True, True]
+    assert watched.proxy.specs[-1].max_running == 1
 
 
 @pytest.mark.parametrize("replies", [VLLM, SGLANG])
