@@ -81,7 +81,7 @@ class Proxy:
         self._directory = Directory(config.backends)
         self._all_up = asyncio.Event()
         self._driver = Driver(scheduler, loop, self._observe)
-        self._metrics = Metrics(self.snapshot)
+        self._metrics = Metrics(self.snapshot, lambda: log.stderr().dropped)
         self._log_request = log.request_logger(config.log)
         pool = Pool(config.upstream, loop)
         self.monitor = Monitor(self._directory, self._driver, pool, config.upstream)
