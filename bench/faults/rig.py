@@ -1,4 +1,4 @@
-"""The whole proxy in this process, before faulty engines, and what it must leave behind: nothing."""
+"""The whole proxy in this process, before faulty engines; it must leave nothing behind."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from collections import Counter
 from bench.faults.cases import REQUESTS, Row
 
 HEAD = (
-    f"{REQUESTS} requests a row, {REQUESTS // 2} of each kind; the fault is at one of two engines.\n\n"
+    f"{REQUESTS} requests a row, half of them streams; the fault is at one of two engines.\n\n"
     "| fault | streams see | others see | asked of engines | retried | slowest | left behind |\n"
     "|---|---|---|---|---|---|---|"
 )
@@ -23,4 +23,4 @@ def line(row: Row) -> str:
 
 
 def _counts(counter: Counter[str]) -> str:
-    return ", ".join(f"{count} × {word}" for word, count in counter.most_common())
+    return ", ".join(f"{count} {word}" for word, count in counter.most_common())

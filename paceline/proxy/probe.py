@@ -11,7 +11,6 @@ from msgspec import Struct
 
 from paceline.proxy.address import Address
 
-
 COMPLETIONS = "/v1/completions"
 
 

@@ -307,7 +307,7 @@ class Relay:
             self._wake.set_result(None)
 
     def _break(self, status: int, message: str, reason: str = "engine_failed") -> None:
-        """There will be no whole reply: end the client's reply if it has begun, else leave that to others."""
+        """There is no whole reply: cut the client's if it has begun, else others answer it."""
         self.error = ApiError(status, message, reason=reason)
         if self._client.started:
             told = self._boundary and self.head is not None and self.head.is_sse
