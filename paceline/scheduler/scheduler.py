@@ -162,7 +162,27 @@ class Scheduler:
     def _refuse(self, event: Arrived) -> Reject | None:
         if not self._fleet.knows(event.request.model):
             return Reject(event.request.id, "unknown_model")
-        return self._admission.refuse(event.request)
+        refused = self._admission.refuse(event.request)
+        if refused is None:
+            return None
+        victims = self._admission.victims(event.request)
+        for victim in victims:
+            self._reject(victim, "shed", refused.retry_after)
+        if victims:
+            return None
+        return Reject(
+            refused.id, self._why(event.request.model, refused.reason), refused.retry_after
+        )
+
+    def _reject(self, entry: Entry, reason: str, retry_after: float) -> None:
+        """It has waited in vain."""
+        why = self._why(entry.request.model, reason)
+        self._actions.append(Reject(entry.request.id, why, retry_after))
+        self._end(entry)
+
+    def _why(self, model: str, reason: str) -> str:
+        """The reason; where no backend serves the model now, that is the reason."""
+        return reason if self._fleet.serving(model) else "no_backend"
 
     def _finish(self, event: Finished) -> None:
         entry = self._in_flight(event.id)
@@ -277,10 +297,7 @@ class Scheduler:
         if now < self._admission.earliest:
             return
         while (entry := self._admission.pop_expired(now)) is not None:
-            self._actions.append(
-                Reject(entry.request.id, "deadline", self._admission.retry_after(now))
-            )
-            self._end(entry)
+            self._reject(entry, "deadline", self._admission.retry_after(now))
 
     def _settle(self, now: float) -> None:
         """Time alone changes two things: unseen prefills end, and leaders run out of patience."""
