@@ -91,6 +91,10 @@ class Scheduler:
         expiry = self._admission.next_expiry()
         return min(times if expiry is None else [*times, expiry], default=None)
 
+    def retry_after(self, now: float) -> float:
+        """Seconds after which a client that is refused at `now` should try again."""
+        return self._admission.retry_after(now)
+
     def snapshot(self, now: float) -> Snapshot:
         """The state at `now`, for people and metrics."""
         return Snapshot(
