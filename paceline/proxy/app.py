@@ -11,6 +11,7 @@ from paceline.proxy import models, serve
 from paceline.proxy.checks import Limits
 from paceline.proxy.gateway import Gateway
 from paceline.proxy.inbound import Handler
+from paceline.proxy.memory import Memory
 from paceline.proxy.request import Reply, Request
 from paceline.proxy.server import Server
 
@@ -18,7 +19,8 @@ from paceline.proxy.server import Server
 def build_server(gateway: Gateway) -> Server:
     """What serves the gateway's clients, on the running loop."""
     config = gateway.config.server
-    limits = Limits(config.max_header_kb * 1024, int(config.max_body_mb * 2**20))
+    memory = Memory(int(config.max_buffered_mb * 2**20), gateway.driver.retry_after)
+    limits = Limits(config.max_header_kb * 1024, int(config.max_body_mb * 2**20), memory)
     return Server(route(gateway), serve.unread(gateway), limits, config.drain_seconds)
 
 

@@ -8,6 +8,7 @@ from aiohttp.http import RawRequestMessage
 from msgspec import Struct
 
 from paceline.proxy.errors import ApiError
+from paceline.proxy.memory import Memory
 from paceline.proxy.request import Request
 
 
@@ -16,6 +17,8 @@ class Limits(Struct, frozen=True):
 
     head: int
     body: int
+    memory: Memory | None = None
+    """Of all bodies together; None for any number."""
 
 
 def check(request: Request, limits: Limits) -> None:
@@ -28,8 +31,19 @@ def check(request: Request, limits: Limits) -> None:
     if not request.http11 and b"transfer-encoding" in noted:
         raise ApiError(400, "HTTP/1.0 has no Transfer-Encoding.", reason="bad_request")
     announced = noted.get(b"content-length")
-    if announced is not None and int(announced) > limits.body:
+    if announced is not None:
+        take_in(request, int(announced), limits)
+
+
+def take_in(request: Request, size: int, limits: Limits) -> None:
+    """The body has, or is to have, so many bytes; raises ApiError."""
+    if size > limits.body:
         raise too_large(limits)
+    if size and limits.memory is not None:
+        if request.hold is None:
+            request.hold = limits.memory.hold(size)
+        else:
+            request.hold.grow(size)
 
 
 def head_size(message: RawRequestMessage) -> int:

@@ -109,6 +109,10 @@ class Inbound(BaseProtocol):
             self._task.cancel()
         if self._uploading is not None:
             self._unread(self._uploading[0], None)
+        # All these refer back to here; bodies must not wait for the collector to find that out.
+        self._task = self._uploading = None
+        self._queue.clear()
+        del self._requests, self._parser
         self._wake_writer()
 
     def data_received(self, data: bytes) -> None:
@@ -176,11 +180,8 @@ class Inbound(BaseProtocol):
             return
         if b"expect" in request.noted and request.http11:
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        if reader.is_eof():
-            self._begin(request, reader)
-        else:
-            self._uploading = (request, reader)
-            self._upload()
+        self._uploading = (request, reader)
+        self._upload()
         if self._held and not self._queue:
             self._read_on()
 
@@ -188,12 +189,15 @@ class Inbound(BaseProtocol):
         """More of a body came."""
         assert self._uploading is not None
         request, reader = self._uploading
-        if reader.exception() is not None:
-            error = ApiError(400, "The request's body is malformed.", reason="bad_request")
+        try:
+            if reader.exception() is not None:
+                message = "The request's body is malformed."
+                raise ApiError(400, message, reason="bad_request")
+            checks.take_in(request, reader.total_bytes, self._limits)
+        except ApiError as error:
             self._refuse(error, request)
-        elif reader.total_bytes > self._limits.body:
-            self._refuse(checks.too_large(self._limits), request)
-        elif reader.is_eof():
+            return
+        if reader.is_eof():
             self._uploading = None
             self._begin(request, reader)
         else:

@@ -9,6 +9,7 @@ from aiohttp.http import HttpVersion11, RawRequestMessage
 
 if TYPE_CHECKING:
     from paceline.proxy.inbound import Inbound
+    from paceline.proxy.memory import Hold
 
 
 HOP_BY_HOP = frozenset(
@@ -38,7 +39,7 @@ REPLACED = HOP_BY_HOP | {
 LISTS = frozenset((b"connection", b"x-forwarded-for"))
 """Headers whose values add up when they come more than once."""
 
-NOTED = frozenset((b"x-paceline-priority", b"x-paceline-tenant"))
+NOTED = frozenset((b"x-paceline-priority", b"x-paceline-tenant", b"x-paceline-timeout"))
 """What is read here and passed on as well."""
 
 
@@ -55,6 +56,7 @@ class Request:
     __slots__ = (
         "body",
         "headers",
+        "hold",
         "http11",
         "inbound",
         "keep_alive",
@@ -85,6 +87,8 @@ class Request:
         self.remote = remote
         """The client's IP address."""
         self.body = b""
+        self.hold: Hold | None = None
+        """The body's share of the memory for all of them."""
         self.kept: list[bytes] = []
         """The header lines that are passed on as they came."""
         self.noted: dict[bytes, bytes] = {}

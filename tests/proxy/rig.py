@@ -12,6 +12,7 @@ from paceline.proxy.app import build_server
 from paceline.proxy.config import BackendConfig, Config
 from paceline.proxy.directory import Directory
 from paceline.proxy.gateway import Gateway
+from paceline.proxy.quotas import Quotas
 from paceline.proxy.ratio import TokenRatio
 from paceline.proxy.record import Record
 from paceline.proxy.retries import RetryBudget
@@ -41,6 +42,9 @@ class FakeDriver:
 
     def now(self) -> float:
         return asyncio.get_running_loop().time()
+
+    def retry_after(self) -> float:
+        return 3.0
 
     async def admit(self, request: Request) -> Dispatch | Reject:
         return await self._decide(request.id, "admit")
@@ -174,7 +178,9 @@ def free_port() -> int:
 
 
 @asynccontextmanager
-async def proxied(*scripts: Script | int, config: Config | None = None) -> AsyncIterator[Proxy]:
+async def proxied(
+    *scripts: Script | int, config: Config | None = None, quotas: Quotas | None = None
+) -> AsyncIterator[Proxy]:
     """A proxy before one engine a script; an int is the port of an engine that is not there."""
     config = config or Config()
     async with AsyncExitStack() as stack:
@@ -201,6 +207,7 @@ async def proxied(*scripts: Script | int, config: Config | None = None) -> Async
             on_record=lambda record: proxy.records.put_nowait(record),
             ratio=TokenRatio(),
             retries=RetryBudget(loop.time()),
+            quotas=quotas,
             seed=b"seed",
             ready=lambda: bool(directory.up()),
             metrics=lambda: (b"metric 1\n", "text/plain; version=0.0.4"),
