@@ -24,6 +24,7 @@ from paceline.proxy.gateway import Gateway
 from paceline.proxy.listen import listening, run_loop, stop_signal
 from paceline.proxy.metrics import CONTENT_TYPE, Metrics
 from paceline.proxy.monitor import Monitor
+from paceline.proxy.quotas import quotas
 from paceline.proxy.ratio import TokenRatio
 from paceline.proxy.retries import RetryBudget
 from paceline.proxy.state import state_json
@@ -94,6 +95,7 @@ class Proxy:
             on_record=self._on_record,
             ratio=TokenRatio(),
             retries=RetryBudget(started_at),
+            quotas=quotas(config.limits),
             seed=secrets.token_bytes(16),
             ready=self._ready,
             metrics=lambda: (self._metrics.render(), CONTENT_TYPE),

@@ -20,6 +20,9 @@ class ServerConfig(Struct, forbid_unknown_fields=True, kw_only=True):
     """Largest request body in MiB; a larger one is refused with 413."""
     max_header_kb: int = 32
     """Largest request head in KiB; a larger one is refused with 431."""
+    max_buffered_mb: float = 1024.0
+    """Bodies held at once in MiB, waiting or being answered; beyond it requests are refused with
+    503 before they are read."""
     drain_seconds: float = 30.0
     """How long open streams may go on after SIGTERM."""
 
@@ -50,6 +53,26 @@ class UpstreamConfig(Struct, forbid_unknown_fields=True, kw_only=True):
     """How often a backend is asked for its health and, when busy, its load."""
     probe_timeout_seconds: float = 5.0
     """Longest wait for the answer to such a question."""
+
+
+class TenantLimits(Struct, forbid_unknown_fields=True, kw_only=True):
+    """What one tenant may have; beyond it requests are refused with 429."""
+
+    requests_per_second: float | None = None
+    """Requests let in a second, on average."""
+    prompt_tokens_per_second: float | None = None
+    """Estimated prompt tokens let in a second, on average."""
+    burst_seconds: float = 10.0
+    """How many seconds' worth of either may come at once."""
+    max_requests: int | None = None
+    """Requests that may wait and run at once."""
+
+
+class LimitsConfig(TenantLimits, forbid_unknown_fields=True, kw_only=True):
+    """`[limits]`: what each tenant may have; those that send no name share one account."""
+
+    tenants: dict[str, TenantLimits] = field(default_factory=dict)
+    """`[limits.tenants.NAME]`: other limits for one tenant, with the same keys."""
 
 
 class LogConfig(Struct, forbid_unknown_fields=True, kw_only=True):
@@ -96,6 +119,7 @@ class Config(Struct, forbid_unknown_fields=True, kw_only=True):
     upstream: UpstreamConfig = field(default_factory=UpstreamConfig)
     scheduler: SchedulerConfig = field(default_factory=SchedulerConfig)
     policy: PolicyConfig = field(default_factory=PolicyConfig)
+    limits: LimitsConfig = field(default_factory=LimitsConfig)
     log: LogConfig = field(default_factory=LogConfig)
     backends: list[BackendConfig] = field(default_factory=list)
     """Engines; none means two embedded emulators."""

@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from paceline.proxy.config import Config
 from paceline.proxy.directory import Directory
+from paceline.proxy.quotas import Quotas
 from paceline.proxy.ratio import TokenRatio
 from paceline.proxy.record import Record
 from paceline.proxy.retries import RetryBudget
@@ -36,5 +37,7 @@ class Gateway(Struct, frozen=True, kw_only=True, eq=False):
     """Whether `/ready` says yes."""
     metrics: Callable[[], tuple[bytes, str]]
     """The body and the content type of `/metrics`."""
+    quotas: Quotas | None = None
+    """What each tenant may have, where that is limited."""
     state: Callable[[], bytes]
     """The JSON of `/paceline/state`."""

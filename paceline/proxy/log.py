@@ -24,7 +24,13 @@ from paceline.scheduler.choice import REASONS
 
 WHY = REASONS | {
     "queue_full": "refused: the queue is full",
+    "shed": "refused: more important ones took its place in a full queue",
     "deadline": "refused: it had waited as long as it may",
+    "no_backend": "refused: no backend was up in time",
+    "memory": "refused: too many bytes of requests are held",
+    "tenant_requests": "refused: its tenant has too many requests",
+    "tenant_rate": "refused: its tenant sends too many requests a second",
+    "tenant_tokens": "refused: its tenant sends too many prompt tokens a second",
     "unknown_model": "refused: no backend serves the model",
 }
 """Every reason, in words: why a request went when it did, or why it was refused."""

@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import secrets
 from collections.abc import Awaitable, Callable
+from math import inf
 
 from paceline.engines import api
 from paceline.proxy import models
@@ -86,6 +87,7 @@ async def schedule(gateway: Gateway, request: Request, record: Record) -> Reply 
         raise ApiError(bad.status, bad.message, reason="bad_request", param=bad.param) from None
     record.model, record.streaming = call.model, call.streaming
     record.priority, record.tenant = _priority(request), _tenant(request)
+    record.deadline = _deadline(gateway, request, record)
     ratio = gateway.ratio.bytes_per_token(call.model)
     wanted = call.to_request(
         id=record.id,
@@ -93,12 +95,21 @@ async def schedule(gateway: Gateway, request: Request, record: Record) -> Reply 
         seed=gateway.seed,
         priority=record.priority,
         tenant=record.tenant,
+        deadline=record.deadline,
         bytes_per_token=ratio,
     )
     record.prompt_tokens = wanted.prompt_tokens
-    claim = Scheduled(gateway.driver, wanted, record)
-    await claim.admit()
-    await Forward(gateway, request, record, name_of(request, record)).run(claim)
+    quotas = gateway.quotas
+    turn = None
+    if quotas is not None:
+        turn = quotas.enter(record.tenant, wanted.prompt_tokens, record.arrived_at)
+    try:
+        claim = Scheduled(gateway.driver, wanted, record)
+        await claim.admit()
+        await Forward(gateway, request, record, name_of(request, record)).run(claim)
+    finally:
+        if turn is not None:
+            turn.end(gateway.driver.now())
     if record.usage.prompt_tokens:
         gateway.ratio.learn(call.model, wanted.prompt_tokens * ratio, record.usage.prompt_tokens)
     return None
@@ -107,6 +118,7 @@ async def schedule(gateway: Gateway, request: Request, record: Record) -> Reply 
 async def pass_through(gateway: Gateway, request: Request, record: Record) -> Reply | None:
     """Any other request: to a backend that has its model; raises ApiError."""
     record.model = model_of(request)
+    record.deadline = _deadline(gateway, request, record)
     claim = Unscheduled(gateway.directory, record.model, record)
     await Forward(gateway, request, record, name_of(request, record)).run(claim)
     return None
@@ -134,6 +146,27 @@ def _priority(request: Request) -> int:
     except ValueError:
         message = "x-paceline-priority must be an integer."
         raise ApiError(400, message, reason="bad_request", param="x-paceline-priority") from None
+
+
+def _deadline(gateway: Gateway, request: Request, record: Record) -> float | None:
+    """Until when the client, or the configuration, wants an answer."""
+    seconds = gateway.config.upstream.total_seconds
+    given = request.noted.get(b"x-paceline-timeout")
+    if given is not None:
+        asked = _seconds(given)
+        seconds = asked if seconds is None else min(asked, seconds)
+    return None if seconds is None else record.arrived_at + seconds
+
+
+def _seconds(given: bytes) -> float:
+    try:
+        seconds = float(given)
+    except ValueError:
+        seconds = 0.0
+    if 0.0 < seconds < inf:
+        return seconds
+    message = "x-paceline-timeout must be a number of seconds."
+    raise ApiError(400, message, reason="bad_request", param="x-paceline-timeout")
 
 
 def _tenant(request: Request) -> str:

@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 import aiohttp
 import pytest
 
+from paceline.proxy import log
 from paceline.proxy.compose import Proxy
 from paceline.proxy.config import BackendConfig, Config
 from paceline.proxy.record import Record
@@ -81,7 +82,7 @@ async def test_a_record_is_logged_and_counted(capsys: pytest.CaptureFixture[str]
     record = Record(id="r1", path="/v1/completions", status=429, outcome="rejected")
     record.reason = "queue_full"
     proxy.gateway.on_record(record)
-    await asyncio.sleep(0)  # lines are written once in a turn of the loop
+    assert log.stderr().drain(5.0)
     assert capsys.readouterr().err.count("r1") == 1
     page, content_type = proxy.gateway.metrics()
     assert b'paceline_decisions_total{reason="queue_full"} 1.0' in page

@@ -44,6 +44,9 @@ class Backend:
     def silence(self, backend: str) -> float:
         return 0.0 if self.asked_at is None else self.time - self.asked_at
 
+    def last_byte_at(self, backend: str) -> float | None:
+        return None
+
     def abandon(self, backend: str) -> None:
         self.told.append("abandoned")
 
