@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 
@@ -59,9 +60,22 @@ async def _restart(engine: FaultyEngine) -> None:
     await engine.restart()
 
 
-async def _half_open(engine: FaultyEngine) -> None:
-    """Its host is gone: what was connected stays so and is dead, and nobody answers."""
+async def _hang_for_a_while(engine: FaultyEngine) -> None:
     engine.thawed.clear()
+    asyncio.get_running_loop().call_later(2.0, engine.thawed.set)
+
+
+async def _half_open(engine: FaultyEngine) -> None:
+    """Connections that were made stay open and are dead; nobody takes new ones."""
+    engine.thawed.clear()
+    engine.stop_listening()
+
+
+async def _jump(engine: FaultyEngine) -> None:
+    """The wall clock is set back by a day; it is set right when the loop has nothing to do."""
+    right, yesterday = time.time, time.time() - 86_400.0
+    time.time = lambda: yesterday
+    asyncio.get_running_loop().call_later(0.3, setattr, time, "time", right)
 
 
 QUICK = UpstreamConfig(probe_seconds=0.5, idle_seconds=0.5, first_byte_seconds=0.5)
@@ -87,12 +101,16 @@ CASES = (
     Case("503", lambda: catalogue.Refuses("503 Service Unavailable", "Retry-After: 7")),
     Case("429", lambda: catalogue.Refuses("429 Too Many Requests", "Retry-After: 7")),
     Case("400", lambda: catalogue.Refuses("400 Bad Request")),
-    Case("slow to read", catalogue.SlowToRead),
+    Case("slow to accept: 1.5 s", catalogue.SlowToRead),
     Case("process killed", action=_kill),
     Case("process restarted, cache lost", action=_restart),
     Case("process hangs (accepts, never answers)", action=_hang),
+    Case("process hangs for 2 s", action=_hang_for_a_while),
+    Case("half-open: connected and dead, port closed", action=_half_open),
+    Case("wall clock jumps back a day", action=_jump),
     Case("client leaves while uploading", leave=Leave.MID_UPLOAD),
     Case("client leaves at once", leave=Leave.AT_ONCE),
+    Case("client leaves before the head", catalogue.SlowToRead, leave=Leave.BEFORE_HEAD),
     Case("client leaves after the head", leave=Leave.AFTER_HEAD),
     Case("client leaves mid-stream", leave=Leave.MID_STREAM),
 )

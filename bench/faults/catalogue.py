@@ -6,6 +6,9 @@ import asyncio
 
 from bench.faults.wire import HEAD_END, Cut, Fault, Link
 
+SLOW_SECONDS = 1.5
+"""More than a backend that answers nothing at all is given (`hang_seconds`)."""
+
 
 class KilledBeforeHead(Fault):
     """The engine dies with the request in hand."""
@@ -130,10 +133,10 @@ class Refuses(Fault):
 
 
 class SlowToRead(Fault):
-    """It accepts, and takes its time until it reads."""
+    """It takes the connection, and its time until it looks at the request."""
 
     async def request(self, link: Link) -> None:
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(SLOW_SECONDS)
 
 
 class StopsMidStream(Fault):

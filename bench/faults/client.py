@@ -8,6 +8,8 @@ from enum import Enum, auto
 
 from msgspec import Struct
 
+A_MOMENT = 0.05
+"""Seconds after which somebody who does not want to wait leaves."""
 PATIENCE = 20.0
 """Seconds until it gives up: nothing here should take so long."""
 
@@ -18,6 +20,7 @@ class Leave(Enum):
     NEVER = auto()
     MID_UPLOAD = auto()
     AT_ONCE = auto()
+    BEFORE_HEAD = auto()
     AFTER_HEAD = auto()
     MID_STREAM = auto()
 
@@ -65,7 +68,9 @@ async def ask(port: int, body: bytes, id: str, leave: Leave = Leave.NEVER, *line
         with suppress(ConnectionError, asyncio.IncompleteReadError, TimeoutError):
             async with asyncio.timeout(PATIENCE):
                 await writer.drain()
-                if leave not in (Leave.MID_UPLOAD, Leave.AT_ONCE):
+                if leave is Leave.BEFORE_HEAD:
+                    await asyncio.sleep(A_MOMENT)
+                elif leave not in (Leave.MID_UPLOAD, Leave.AT_ONCE):
                     await _take(reader, seen, leave)
     finally:
         writer.transport.abort()

@@ -45,11 +45,15 @@ class FaultyEngine:
         self._server = await asyncio.start_server(self._connected, "127.0.0.1", self.port)
         self.port = self._server.sockets[0].getsockname()[1]
 
-    async def kill(self) -> None:
-        """As `kill -9` does: the port closes, every connection is reset."""
+    def stop_listening(self) -> None:
+        """New connections are refused."""
         if self._server is not None:
             self._server.close()
             self._server = None
+
+    async def kill(self) -> None:
+        """As `kill -9` does: the port closes, every connection is reset."""
+        self.stop_listening()
         tasks = list(self._links.values())
         for link in list(self._links):
             link.reset()
@@ -77,14 +81,14 @@ class FaultyEngine:
         return self.next_fault(), b"" if found is None else found[1]
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await self.thawed.wait()
-        port = int(self._emulator.url.rpartition(":")[2])
         link = Link(self, reader, writer)
         task = asyncio.current_task()
         assert task is not None
         self._links[link] = task
         try:
             with suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+                await self.thawed.wait()
+                port = int(self._emulator.url.rpartition(":")[2])
                 await link.run(*await asyncio.open_connection("127.0.0.1", port))
         finally:
             del self._links[link]

@@ -66,10 +66,10 @@ class Link:
                 if isinstance(error, Cut) and error.reset:
                     self.reset()
         finally:
+            writer.transport.abort()
             for pump in pumps:
                 pump.cancel()
             await asyncio.gather(*pumps, return_exceptions=True)
-            writer.transport.abort()
 
     async def say(self, data: bytes) -> None:
         """Send to the proxy."""

@@ -247,6 +247,7 @@ class Watch:
             self._standing.healthy = False
             self._log.warning("backend down", failures=self._failures)
             self.refresh()
+            self._requests.abandon(self._entry.id)  # a dead host closes no connection
 
     def _tell(self, spec: BackendSpec) -> None:
         if spec != self._spec:
