@@ -30,7 +30,9 @@ class Seen(Struct):
 
     status: int = 0
     reason: str = ""
-    retry_after: bool = False
+    retry_after: str = ""
+    unbuffered: bool = False
+    """Nobody on the way is to collect the stream."""
     whole: bool = False
     """The reply ended as HTTP says it should."""
     done: int = 0
@@ -54,19 +56,21 @@ class Seen(Struct):
         return f"{self.status} {self.reason}".strip()
 
 
-async def ask(port: int, body: bytes, id: str, leave: Leave = Leave.NEVER, *lines: str) -> Seen:
-    """Send a completion and take in what comes."""
+async def ask(
+    port: int, body: bytes, id: str, leave: Leave = Leave.NEVER, patience: float = PATIENCE
+) -> Seen:
+    """Send a completion and take in what comes, for `patience` seconds at most."""
     seen = Seen(left=leave is not Leave.NEVER)
     loop = asyncio.get_running_loop()
     began = loop.time()
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
-        head = ["POST /v1/completions HTTP/1.1", "Host: proxy", f"x-request-id: {id}", *lines]
+        head = ["POST /v1/completions HTTP/1.1", "Host: proxy", f"x-request-id: {id}"]
         head += [f"Content-Length: {len(body)}", "", ""]
         sent = body[: len(body) // 2] if leave is Leave.MID_UPLOAD else body
         writer.write("\r\n".join(head).encode() + sent)
         with suppress(ConnectionError, asyncio.IncompleteReadError, TimeoutError):
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(patience):
                 await writer.drain()
                 if leave is Leave.BEFORE_HEAD:
                     await asyncio.sleep(A_MOMENT)
@@ -84,7 +88,8 @@ async def _take(reader: asyncio.StreamReader, seen: Seen, leave: Leave) -> None:
     lines = dict(line.lower().split(": ", 1) for line in head.split("\r\n")[1:-2])
     seen.reason = lines.get("x-paceline-reason", "")
     seen.backend = lines.get("x-paceline-backend", "")
-    seen.retry_after = "retry-after" in lines
+    seen.retry_after = lines.get("retry-after", "")
+    seen.unbuffered = lines.get("x-accel-buffering") == "no"
     if leave is Leave.AFTER_HEAD:
         return
     if "content-length" in lines:

@@ -12,8 +12,7 @@ from bench.faults.wire import Fault, Link, Sound
 from paceline.engines.emulator.app import RunningEmulator, start_emulator
 from paceline.engines.emulator.config import EmulatorConfig
 
-KV_TOKENS = 200_000
-SPEED = 20.0
+EMULATED = EmulatorConfig(speed=20.0, kv_tokens=200_000, output_tokens=16)
 """Twenty times as fast as the modelled H100, so that faults and not engines take the time."""
 ID = re.compile(rb"x-request-id: ([^\r]*?)(?:-\d+)?\r\n", re.IGNORECASE)
 
@@ -21,7 +20,8 @@ ID = re.compile(rb"x-request-id: ([^\r]*?)(?:-\d+)?\r\n", re.IGNORECASE)
 class FaultyEngine:
     """Generations fail as `next_fault` says; small questions are answered unless it is frozen."""
 
-    def __init__(self, emulator: RunningEmulator) -> None:
+    def __init__(self, config: EmulatorConfig, emulator: RunningEmulator) -> None:
+        self._config = config
         self._emulator = emulator
         self._server: asyncio.Server | None = None
         self._links: dict[Link, asyncio.Task[None]] = {}
@@ -64,7 +64,7 @@ class FaultyEngine:
     async def restart(self) -> None:
         """Killed and started again, its cache empty."""
         await self.kill()
-        old, self._emulator = self._emulator, await _emulator()
+        old, self._emulator = self._emulator, await start_emulator(self._config)
         await old.close()
         await self.start()
 
@@ -95,14 +95,10 @@ class FaultyEngine:
             writer.close()
 
 
-async def _emulator() -> RunningEmulator:
-    return await start_emulator(EmulatorConfig(speed=SPEED, kv_tokens=KV_TOKENS, output_tokens=16))
-
-
 @asynccontextmanager
-async def faulty_engine() -> AsyncIterator[FaultyEngine]:
+async def faulty_engine(config: EmulatorConfig = EMULATED) -> AsyncIterator[FaultyEngine]:
     """One on a port of its own."""
-    engine = FaultyEngine(await _emulator())
+    engine = FaultyEngine(config, await start_emulator(config))
     await engine.start()
     try:
         yield engine

@@ -9,7 +9,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import msgspec
 
-from bench.faults.engine import FaultyEngine, faulty_engine
+from bench.faults.engine import EMULATED, FaultyEngine, faulty_engine
+from paceline.engines.emulator.config import EmulatorConfig
 from paceline.proxy import log
 from paceline.proxy.app import build_server
 from paceline.proxy.compose import Proxy
@@ -80,12 +81,13 @@ async def rigged(
     engines: int = 2,
     upstream: UpstreamConfig | None = None,
     scheduler: SchedulerConfig | None = None,
+    emulated: EmulatorConfig = EMULATED,
 ) -> AsyncIterator[Rig]:
     """A proxy before so many engines, all of them up."""
     log.configure(LogConfig(level="error"))
     logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)  # the emulators': clients left
     async with AsyncExitStack() as stack:
-        faulty = [await stack.enter_async_context(faulty_engine()) for _ in range(engines)]
+        faulty = [await stack.enter_async_context(faulty_engine(emulated)) for _ in range(engines)]
         config = Config(
             upstream=upstream or UpstreamConfig(probe_seconds=0.5),
             scheduler=scheduler or SchedulerConfig(),

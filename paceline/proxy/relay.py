@@ -29,6 +29,8 @@ BUSY = (429, 503)
 """Statuses that come with a Retry-After."""
 RETRY_AFTER = b"Retry-After: 1\r\n"
 """Where the engine names no time itself: the shortest that the header can express."""
+UNBUFFERED = ((b"x-accel-buffering", b"no"), (b"cache-control", b"no-cache"))
+"""What keeps nginx and caches from collecting a stream before they pass it on."""
 
 
 class Outcome(enum.Enum):
@@ -184,10 +186,7 @@ class Relay:
         if self._hold(head.status):
             self._settle(Outcome.HELD)
         else:
-            ours = self._ours
-            if head.status in BUSY and not head.values(b"retry-after"):
-                ours += RETRY_AFTER
-            lines = self._client.frame(head, self._framing, ours)
+            lines = self._client.frame(head, self._framing, self._ours + _additions(head))
             self._pass_on(lines, self._buffer)
 
     def _pass_on(self, lines: bytes, data: bytes) -> None:
@@ -313,3 +312,13 @@ class Relay:
             told = self._boundary and self.head is not None and self.head.is_sse
             self._client.cut(self._last_event(self.error) if told else b"")
         self._settle(Outcome.BROKEN)
+
+
+def _additions(head: ReplyHead) -> bytes:
+    """Lines that the engine should have sent."""
+    if head.status in BUSY and not head.values(b"retry-after"):
+        return RETRY_AFTER
+    if not head.is_sse:
+        return b""
+    missing = (pair for pair in UNBUFFERED if not head.values(pair[0]))
+    return b"".join(b"%b: %b\r\n" % pair for pair in missing)
