@@ -99,6 +99,7 @@ async def schedule(gateway: Gateway, request: Request, record: Record) -> Reply 
         bytes_per_token=ratio,
     )
     record.prompt_tokens = wanted.prompt_tokens
+    del call  # it has a copy of the prompt, which need not wait
     quotas = gateway.quotas
     turn = None
     if quotas is not None:
@@ -111,7 +112,7 @@ async def schedule(gateway: Gateway, request: Request, record: Record) -> Reply 
         if turn is not None:
             turn.end(gateway.driver.now())
     if record.usage.prompt_tokens:
-        gateway.ratio.learn(call.model, wanted.prompt_tokens * ratio, record.usage.prompt_tokens)
+        gateway.ratio.learn(record.model, wanted.prompt_tokens * ratio, record.usage.prompt_tokens)
     return None
 
 
