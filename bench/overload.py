@@ -73,7 +73,7 @@ async def opened(rig: Rig, seconds: float, rate: float) -> Result:
         seen.append((loop.time(), one))
 
     began = at = loop.time()
-    clients = []
+    clients: list[asyncio.Task[None]] = []
     while at < began + seconds:
         at += rng.expovariate(rate)
         await asyncio.sleep(at - loop.time())

@@ -1,4 +1,4 @@
-"""`python -m bench.waiting`: ten thousand prompts of 400 kB wait, and the proxy's memory is bounded.
+"""`python -m bench.waiting`: ten thousand prompts of 400 kB wait; what memory that takes.
 
 No engine is up, so that everything waits; clients keep their connections open all the while.
 """

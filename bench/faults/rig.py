@@ -7,12 +7,9 @@ import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
-import msgspec
-
 from bench.faults.engine import EMULATED, FaultyEngine, faulty_engine
 from paceline.engines.emulator.config import EmulatorConfig
 from paceline.proxy import log
-from paceline.proxy.app import build_server
 from paceline.proxy.compose import Proxy
 from paceline.proxy.config import BackendConfig, Config, LogConfig, UpstreamConfig
 from paceline.proxy.listen import listening
@@ -98,11 +95,10 @@ async def rigged(
         )
         proxy = Proxy(config)
         rig = Rig(proxy, faulty)
-        proxy.gateway = msgspec.structs.replace(proxy.gateway, on_record=rig.records.append)
+        proxy.gateway.on_record = rig.records.append
         proxy.monitor.start()
-        stack.push_async_callback(proxy.monitor.close)
-        server = build_server(proxy.gateway)
-        base = await stack.enter_async_context(listening(server, "127.0.0.1", 0))
+        stack.push_async_callback(proxy.close)
+        base = await stack.enter_async_context(listening(proxy.server, "127.0.0.1", 0))
         stack.callback(proxy.gateway.pool.close)
         rig.port = int(base.rpartition(":")[2])
         await rig.up(engines)

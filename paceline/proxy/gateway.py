@@ -9,20 +9,25 @@ from msgspec import Struct
 
 from paceline.proxy.config import Config
 from paceline.proxy.directory import Directory
+from paceline.proxy.memory import Memory
 from paceline.proxy.quotas import Quotas
 from paceline.proxy.ratio import TokenRatio
 from paceline.proxy.record import Record
 from paceline.proxy.retries import RetryBudget
 
 if TYPE_CHECKING:
+    from paceline.proxy.access import Access
+    from paceline.proxy.admin import Admin
     from paceline.proxy.driver import Driver
+    from paceline.proxy.salts import Salts
     from paceline.proxy.upstream import Pool
 
 
-class Gateway(Struct, frozen=True, kw_only=True, eq=False):
+class Gateway(Struct, kw_only=True, eq=False):
     """One proxy: its settings, its parts, and what hangs on its requests."""
 
     config: Config
+    """A reload replaces it."""
     driver: Driver
     pool: Pool
     directory: Directory
@@ -33,11 +38,19 @@ class Gateway(Struct, frozen=True, kw_only=True, eq=False):
     retries: RetryBudget
     seed: bytes
     """Seeds the block keys, so that a client cannot aim at another's prefix."""
+    access: Access
+    """Who may ask what."""
+    salts: Salts | None
+    """What keeps tenants' prompts apart; None where they share prefixes. A reload replaces it."""
+    admin: Admin
+    """Shows and changes the backends."""
     ready: Callable[[], bool]
     """Whether `/ready` says yes."""
     metrics: Callable[[], tuple[bytes, str]]
     """The body and the content type of `/metrics`."""
+    memory: Memory
+    """What all request bodies together may take."""
     quotas: Quotas | None = None
-    """What each tenant may have, where that is limited."""
+    """What each tenant may have, where that is limited. A reload replaces it."""
     state: Callable[[], bytes]
     """The JSON of `/paceline/state`."""

@@ -11,10 +11,10 @@ class Memory:
     """How much is held, and how much may be."""
 
     def __init__(self, limit: int, retry_after: Callable[[], float]) -> None:
-        """`limit` in bytes; `retry_after` tells in seconds when coming back makes sense."""
+        """`retry_after` tells in seconds when coming back makes sense."""
+        self.limit = limit
         self.held = 0
-        """Bytes."""
-        self._limit = limit
+        """Both in bytes."""
         self._retry_after = retry_after
 
     def hold(self, size: int) -> Hold:
@@ -25,7 +25,7 @@ class Memory:
 
     def take(self, size: int) -> None:
         """Count so many bytes; raises ApiError."""
-        if self.held + size > self._limit:
+        if self.held + size > self.limit:
             message = "The proxy holds as many requests as its memory allows; try again later."
             raise ApiError(503, message, reason="memory", retry_after=self._retry_after())
         self.held += size

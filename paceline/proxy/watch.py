@@ -117,7 +117,8 @@ class Watch:
     def introduce(self) -> None:
         """Tell that there is such a backend, though not yet up."""
         models = tuple(self._entry.config.models) or None
-        self._tell(BackendSpec(id=self._entry.id, models=models, up=False))
+        draining = self._entry.draining
+        self._tell(BackendSpec(id=self._entry.id, models=models, up=False, draining=draining))
 
     async def check(self) -> None:
         """One health check."""
@@ -148,10 +149,12 @@ class Watch:
                 return
 
     def refresh(self) -> None:
-        """Tell what follows for the backend from what is thought of it, if that is new."""
+        """Tell what is new: by what is thought of it, by its configuration, or as it drains."""
         entry, facts = self._entry, self._facts
         if facts is None:
+            self.introduce()
             return
+        entry.models = tuple(entry.config.models) or facts.models
         was_up, entry.up = entry.up, self._standing.usable(self._alone(entry))
         if entry.up != was_up and self._standing.healthy:
             self._log.warning("backend is back" if entry.up else "backend left")
@@ -162,8 +165,8 @@ class Watch:
 
         Two of them, since either may wait for a step of the engine: `/server_info` does in SGLang.
         """
-        assert self._adapter is not None
-        return await self._probe.reacts((MODELS, self._adapter.health), seconds)
+        health = MODELS if self._adapter is None else self._adapter.health
+        return await self._probe.reacts((MODELS, health), seconds)
 
     async def generates(self) -> bool:
         """Whether it can complete a request; one that it refuses is no sign of a defect."""
@@ -286,6 +289,7 @@ def _spec(entry: Entry, facts: Facts, now: float) -> BackendSpec:
         leader_first=facts.kind == "sglang" if leader_first is None else leader_first,
         up=entry.up,
         load_tokens=throttle.load_tokens(now),
+        draining=entry.draining,
     )
 
 

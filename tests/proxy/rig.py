@@ -8,14 +8,19 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import TYPE_CHECKING, cast
 
+from paceline.proxy.admin import Admin
 from paceline.proxy.app import build_server
+from paceline.proxy.backends import Backends
 from paceline.proxy.config import BackendConfig, Config
 from paceline.proxy.directory import Directory
 from paceline.proxy.gateway import Gateway
+from paceline.proxy.memory import Memory
+from paceline.proxy.monitor import Monitor
 from paceline.proxy.quotas import Quotas
 from paceline.proxy.ratio import TokenRatio
 from paceline.proxy.record import Record
 from paceline.proxy.retries import RetryBudget
+from paceline.proxy.secure import secure
 from paceline.proxy.upstream import Pool
 from paceline.scheduler.events import Dispatch, Reject
 from paceline.scheduler.types import Request, Usage
@@ -42,9 +47,6 @@ class FakeDriver:
 
     def now(self) -> float:
         return asyncio.get_running_loop().time()
-
-    def retry_after(self) -> float:
-        return 3.0
 
     async def admit(self, request: Request) -> Dispatch | Reject:
         return await self._decide(request.id, "admit")
@@ -199,6 +201,9 @@ async def proxied(
         loop = asyncio.get_running_loop()
         driver = FakeDriver([entry.id for entry in directory])
         pool = Pool(config.upstream, loop)
+        security = secure(config)
+        monitor = Monitor(directory, cast("Driver", driver), pool, config.upstream)
+        backends = Backends(directory, cast("Driver", driver), pool, monitor)
         gateway = Gateway(
             config=config,
             driver=cast("Driver", driver),
@@ -207,8 +212,12 @@ async def proxied(
             on_record=lambda record: proxy.records.put_nowait(record),
             ratio=TokenRatio(),
             retries=RetryBudget(loop.time()),
+            memory=Memory(int(config.server.max_buffered_mb * 2**20), lambda: 3.0),
             quotas=quotas,
             seed=b"seed",
+            access=security.access,
+            salts=security.salts,
+            admin=Admin(backends, security.hosts),
             ready=lambda: bool(directory.up()),
             metrics=lambda: (b"metric 1\n", "text/plain; version=0.0.4"),
             state=lambda: b'{"waiting":0}',
