@@ -91,7 +91,9 @@ class Forward:
         """Tell how the backend did; not when it was a client that ended the reply."""
         relay, pool = self._relay, self._gateway.pool
         assert relay is not None
-        if outcome is Outcome.BROKEN:
+        if relay.succeeded and outcome is Outcome.COMPLETE:
+            standing.breaker.succeeded()
+        elif outcome is Outcome.BROKEN:
             if relay.error is not None and relay.error.reason == "engine_failed":
                 standing.failed(pool.now())
         elif relay.head is not None:

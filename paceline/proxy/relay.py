@@ -186,7 +186,10 @@ class Relay:
         if self._hold(head.status):
             self._settle(Outcome.HELD)
         else:
-            lines = self._client.frame(head, self._framing, self._ours + _additions(head))
+            ours = self._ours
+            if head.status in BUSY or not isinstance(self._framing, Length):
+                ours += _additions(head)
+            lines = self._client.frame(head, self._framing, ours)
             self._pass_on(lines, self._buffer)
 
     def _pass_on(self, lines: bytes, data: bytes) -> None:
@@ -316,9 +319,9 @@ class Relay:
 
 def _additions(head: ReplyHead) -> bytes:
     """Lines that the engine should have sent."""
-    if head.status in BUSY and not head.values(b"retry-after"):
-        return RETRY_AFTER
+    sent = {name.lower() for name, _ in head.headers}
+    if head.status in BUSY:
+        return b"" if b"retry-after" in sent else RETRY_AFTER
     if not head.is_sse:
         return b""
-    missing = (pair for pair in UNBUFFERED if not head.values(pair[0]))
-    return b"".join(b"%b: %b\r\n" % pair for pair in missing)
+    return b"".join(b"%b: %b\r\n" % pair for pair in UNBUFFERED if pair[0] not in sent)
