@@ -24,9 +24,9 @@ ENGINE = EmulatorConfig(kind="sglang", speed=1.0, max_running=8, kv_tokens=200_0
 """Eight requests at once, as an engine with long contexts has: far from what the machine can do."""
 CLOSED = 48
 """Clients that wait for an answer before they ask again: three times what runs at once."""
-WAITING = 64
-"""`max_waiting`: about a second's work."""
-OUTPUT_TOKENS = 32
+WAITING = 32
+"""`max_waiting`: about two seconds' work."""
+OUTPUT_TOKENS = 96
 LEAST = 0.95
 """Part of the capacity that must be answered under overload."""
 

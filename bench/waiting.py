@@ -13,6 +13,7 @@ import socket
 import sys
 import urllib.request
 from collections import Counter
+from tempfile import NamedTemporaryFile
 
 import msgspec
 
@@ -22,6 +23,13 @@ AT_ONCE = 50
 """Uploads at once."""
 SETTLE_SECONDS = 1.0
 """After the last upload, until those that are refused have been."""
+CONFIG = """
+[server]
+max_connections = {connections}
+
+[[backends]]
+url = "http://127.0.0.1:{port}"
+"""
 RESIDENT = re.compile(rb"^process_resident_memory_bytes (\S+)$", re.MULTILINE)
 WAITING = re.compile(rb"^paceline_waiting_requests (\S+)$", re.MULTILINE)
 
@@ -45,17 +53,17 @@ class Clients:
 
     async def upload(self, number: int) -> None:
         """Send one, different from the first byte on; a refusal may come at any time."""
-        prompt = f"{number} " * (self._size // len(f"{number} "))
-        body = msgspec.json.encode({"model": "m", "prompt": prompt, "max_tokens": 8})
-        head = f"POST /v1/completions HTTP/1.1\r\nHost: p\r\nContent-Length: {len(body)}\r\n\r\n"
         loop = asyncio.get_running_loop()
         async with self._gate:
+            prompt = f"{number} " * (self._size // len(f"{number} "))
+            body = msgspec.json.encode({"model": "m", "prompt": prompt, "max_tokens": 8})
+            head = "POST /v1/completions HTTP/1.1\r\nHost: p\r\nContent-Length: "
             connection = socket.socket()
             connection.setblocking(False)
             self._open.append(connection)
             try:
                 await loop.sock_connect(connection, ("127.0.0.1", self._port))
-                await loop.sock_sendall(connection, head.encode() + body)
+                await loop.sock_sendall(connection, f"{head}{len(body)}\r\n\r\n".encode() + body)
             except ConnectionError:
                 return  # refused while it was sending
 
@@ -100,12 +108,19 @@ def main() -> int:
     options = parser.parse_args()
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    backend = f"http://127.0.0.1:{free_port()}"
-    with paceline("serve", "--backend", backend, port=free_port(), ready="/health") as url:
+    with NamedTemporaryFile("w", suffix=".toml") as file:
+        file.write(CONFIG.format(connections=options.count + 100, port=free_port()))
+        file.flush()
+        measure(file.name, options.count, options.size)
+    return 0
+
+
+def measure(config: str, count: int, size: int) -> None:
+    """Print the figures of a proxy of its own."""
+    with paceline("serve", "-c", config, port=free_port(), ready="/health") as url:
         print(f"idle: {metric(url, RESIDENT) / 1e6:.0f} MB")
         for _ in range(2):  # what was freed once is used again
-            asyncio.run(run(url, options.count, options.size))
-    return 0
+            asyncio.run(run(url, count, size))
 
 
 if __name__ == "__main__":

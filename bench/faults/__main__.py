@@ -39,7 +39,7 @@ def report(outcome: Outcome) -> bool:
     """Print what the storm was and did; whether all promises held."""
     print(f"\n{outcome.words.total()} requests, random faults, {outcome.disasters} disasters:\n")
     for word, count in outcome.words.most_common():
-        print(f"- {count} {word}")
+        print(f"- {count}x {word}")
     print(f"- retried: {outcome.retried}")
     print(f"- broken promises: {'; '.join(outcome.broken[:20]) or 'none'}")
     return not outcome.broken

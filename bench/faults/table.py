@@ -23,4 +23,4 @@ def line(row: Row) -> str:
 
 
 def _counts(counter: Counter[str]) -> str:
-    return ", ".join(f"{count} {word}" for word, count in counter.most_common())
+    return ", ".join(f"{count}x {word}" for word, count in counter.most_common())
