@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 DOUBLING_SECONDS = 1.0
-"""In which the number may double: a thousand streams are reached within ten."""
+"""After which the number doubles: a thousand streams are reached within ten. In steps, since at
+each one all that wait are looked at again."""
 UNLIMITED = 1024
 """From here on there is no limit of ours (`max_num_seqs` of vLLM on large GPUs)."""
 MOST_SECONDS = 10.0
@@ -46,6 +47,6 @@ class Throttle:
     def _limit(self, now: float) -> int | None:
         if self._from is None:
             return None
-        doublings = min(16.0, max(0.0, now - self._from) / DOUBLING_SECONDS)
-        level = int(self._level * 2.0**doublings)
+        doublings = min(16, int(max(0.0, now - self._from) / DOUBLING_SECONDS))
+        level = self._level << doublings
         return level if level < UNLIMITED else None

@@ -116,6 +116,20 @@ async def test_1_engines_stop_when_the_client_leaves() -> None:
         assert await rig.leftovers(3) == []
 
 
+async def test_a_restart_is_noticed() -> None:
+    """What was believed to be in the engine's cache is forgotten, and requests come back slowly."""
+    async with rigged(1) as rig:
+        await one_by_one(rig, 3)
+        assert rig.proxy.snapshot().backends[0].recent_requests == 3
+        await rig.engines[0].restart()
+        async with asyncio.timeout(10.0):
+            while rig.proxy.snapshot().backends[0].recent_requests:
+                await asyncio.sleep(0.02)
+        standing = rig.proxy.gateway.directory["e0"].standing
+        assert standing.throttle.limit(rig.proxy.gateway.driver.now()) is not None
+        assert (await one_by_one(rig, 1))[0].word == "200"
+
+
 def test_every_bug_has_its_test() -> None:
     """docs/reliability.md names a test for each of the 21, and those tests exist."""
     root = Path(__file__).parents[2]

@@ -11,6 +11,7 @@ from paceline.proxy.directory import Directory
 from paceline.proxy.guard import LOOK_SECONDS, Guard
 from paceline.proxy.standing import Standing
 from paceline.proxy.watch import Watch
+from paceline.scheduler.types import BackendSpec
 
 
 class Backend:
@@ -33,7 +34,16 @@ class Backend:
     def standing(self) -> Standing:
         return self.entry.standing
 
-    # The driver and the pool
+    # The driver, which is told nothing here, and the pool
+
+    def backend_changed(self, spec: BackendSpec) -> None:
+        raise AssertionError
+
+    def backend_reset(self, id: str) -> None:
+        raise AssertionError
+
+    def load_reported(self, id: str, running: int, waiting: int, asked_at: float) -> None:
+        raise AssertionError
 
     def now(self) -> float:
         return self.time
@@ -75,8 +85,6 @@ class Backend:
         while self.time < end - 1e-9:
             self.time += LOOK_SECONDS
             await self.guard.look()
-
-    backend_changed = backend_reset = load_reported = lambda *args: None
 
 
 async def test_a_hung_backend_is_left_within_its_time() -> None:

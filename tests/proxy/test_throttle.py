@@ -16,7 +16,7 @@ def test_a_backend_that_returned_starts_with_one_request() -> None:
     one = Throttle()
     one.returned(100.0)
     assert [one.limit(100.0 + second) for second in (0.0, 0.9, 1.0, 2.0, 5.0, 9.9)] == [
-        1, 1, 2, 4, 32, 955,
+        1, 1, 2, 4, 32, 512,
     ]  # fmt: skip
     assert one.limit(110.0) is None
     assert one.limit(0.0) is None, "it is over for good"
