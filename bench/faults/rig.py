@@ -61,6 +61,8 @@ class Rig:
     def _busy(self) -> list[str]:
         snapshot = self.proxy.snapshot()
         found = [] if not snapshot.waiting else [f"{snapshot.waiting} waiting"]
+        if held := self.proxy.gateway.memory.held:
+            found.append(f"{held} bytes of bodies")
         for backend in snapshot.backends:
             counts = {
                 "in flight": backend.in_flight,

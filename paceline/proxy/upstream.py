@@ -49,6 +49,8 @@ class Lane:
         """Since when it has had something to do without a pause."""
         self.heard_at: float | None = None
         """When any byte of a reply last came."""
+        self.broken_at = 0.0
+        """When it last closed a connection that the proxy would have kept."""
 
     def begin(self, now: float) -> None:
         """Something is asked of it."""
@@ -127,6 +129,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         receiver = self._leave()
         if receiver is not None:
+            self.lane.broken_at = self._now()
             receiver.lost(exc)
         else:
             self._pool.forget(self)
@@ -156,6 +159,10 @@ class Pool:
     def last_byte_at(self, backend: str) -> float | None:
         """When a byte of any reply last came from there; None before the first."""
         return self._lane(backend).heard_at
+
+    def broken_at(self, backend: str) -> float:
+        """When it last closed a connection that the proxy would have kept; 0 before the first."""
+        return self._lane(backend).broken_at
 
     def silence(self, backend: str) -> float:
         """Seconds for which it has owed an answer and not sent a byte of any; 0 with nothing to do.
@@ -206,6 +213,7 @@ class Pool:
             raise ConnectFailed(str(error) or "timed out") from None
         finally:
             lane.opening.discard(patience)
+            del patience  # it refers to the task, whose cancellation refers to here
         return connection
 
     def keep(self, connection: Connection) -> None:
@@ -222,6 +230,7 @@ class Pool:
         """The engine closed an idle connection."""
         if connection in connection.lane.idle:
             connection.lane.idle.remove(connection)
+            connection.lane.broken_at = self.now()
 
     def drop(self, backend: str) -> None:
         """It is gone or elsewhere: keep no connection to it, those in use too once they are not."""

@@ -60,6 +60,10 @@ class Requests(Protocol):
         """When it last sent a byte of any answer; None before the first."""
         ...
 
+    def broken_at(self, backend: str) -> float:
+        """When it last closed a connection that would have been kept."""
+        ...
+
     def silence(self, backend: str) -> float:
         """Seconds for which it has owed answers without a byte of any."""
         ...
@@ -94,6 +98,7 @@ class Watch:
         self._spec: BackendSpec | None = None
         self._failures = 0
         self._facts_due = 0.0
+        self._learned_at = 0.0
         self._load: Load | None = None
         self._moved_at = sink.now()
         self._standing.changed = self.refresh
@@ -128,10 +133,16 @@ class Watch:
         reply = await self._probe.ask(self._adapter.health)
         if reply is None or not reply.alive:
             self._failed()
-        elif self._failures or not self._standing.healthy or self._sink.now() >= self._facts_due:
+        elif self._failures or not self._standing.healthy or self._stale():
             await self._find_out()
         else:
             await self._notice_restart(reply)
+
+    def _stale(self) -> bool:
+        """Whether to ask for everything again: in time, or as connections broke, perhaps with the
+        process."""
+        broke = self._requests.broken_at(self._entry.id) >= self._learned_at
+        return broke or self._sink.now() >= self._facts_due
 
     async def poll_load(self) -> None:
         """Ask for the load, in the best place that tells it; there may be none."""
@@ -229,7 +240,7 @@ class Watch:
             facts = _completed(facts, self._facts)
         first = self._facts is None
         self._adapter, self._facts, self._failures = adapter, facts, 0
-        self._facts_due = now + FACTS_SECONDS
+        self._facts_due, self._learned_at = now + FACTS_SECONDS, now
         entry, config = self._entry, self._entry.config
         entry.kind, entry.models = facts.kind, tuple(config.models) or facts.models
         standing.healthy, standing.hung = True, False

@@ -51,6 +51,9 @@ class Backend:
     def in_flight(self, backend: str) -> int:
         return int(self.asked_at is not None)
 
+    def broken_at(self, backend: str) -> float:
+        return 0.0
+
     def silence(self, backend: str) -> float:
         return 0.0 if self.asked_at is None else self.time - self.asked_at
 

@@ -46,6 +46,9 @@ class Proxy:
     def last_byte_at(self, backend: str) -> float | None:
         return None
 
+    def broken_at(self, backend: str) -> float:
+        return 0.0
+
     def silence(self, backend: str) -> float:
         return 0.0
 

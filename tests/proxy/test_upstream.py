@@ -216,6 +216,27 @@ async def test_connecting_to_a_backend_that_hangs_is_given_up() -> None:
         assert pool.silence("e") == 0.0
 
 
+async def test_connections_that_the_engine_closes_are_noted() -> None:
+    """Not those that the proxy closes itself."""
+    closing = asyncio.Event()
+
+    async def script(conversation: Conversation) -> None:
+        await closing.wait()
+
+    async with engine(script) as scripted:
+        pool = pooled()
+        first, second = await two(pool, scripted)
+        assert pool.reuse(at(scripted.port)) is second
+        second.abort()
+        await asyncio.sleep(0)
+        assert pool.broken_at("e") == 0.0
+        closing.set()
+        while not first.transport.is_closing():
+            await asyncio.sleep(0)
+        while not pool.broken_at("e"):
+            await asyncio.sleep(0)
+
+
 class Reader:
     """Queues what comes."""
 

@@ -54,6 +54,7 @@ class Proxy:
         self.loads: list[tuple[str, int, int, float]] = []
         self.last_byte: float | None = None
         self.abandoned: list[str] = []
+        self.broken = 0.0
 
     def now(self) -> float:
         return self.time
@@ -72,6 +73,9 @@ class Proxy:
 
     def last_byte_at(self, backend: str) -> float | None:
         return self.last_byte
+
+    def broken_at(self, backend: str) -> float:
+        return self.broken
 
     def silence(self, backend: str) -> float:
         return 0.0
@@ -422,3 +426,20 @@ async def test_generation_is_tried(watched: Watched, status: int, generates: boo
     watched.engine.replies["/v1/completions"] = status
     assert await watched.watch.generates() is generates
     assert watched.engine.asked[-1] == "/v1/completions"
+
+
+async def test_a_restart_while_idle_is_noticed(watched: Watched) -> None:
+    """Connections that it closes are reason enough to ask for everything again, once."""
+    watched.engine.become(VLLM)
+    await watched.check()
+    watched.engine.become(restarted(VLLM))
+    await watched.check()
+    assert watched.proxy.resets == [], "an idle vLLM tells nothing of it by itself"
+    watched.proxy.time += 1.0
+    watched.proxy.broken = watched.proxy.time
+    watched.proxy.time += 1.0
+    await watched.check()
+    assert watched.proxy.resets == ["b"]
+    asked = len(watched.engine.asked)
+    await watched.check()
+    assert len(watched.engine.asked) == asked + 1
