@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections import OrderedDict
-
-from msgspec import Struct
+from collections.abc import Callable
 
 from paceline.proxy.config import LimitsConfig, TenantLimits
 from paceline.proxy.errors import ApiError
@@ -54,14 +54,24 @@ class Tenant:
         self.ended_at: float | None = None
 
 
-class Turn(Struct, frozen=True):
-    """A request that was let in; to be given back once."""
+class Turn:
+    """A request that was let in, for as long as the `with` block lasts."""
 
-    account: Tenant
+    __slots__ = ("_account", "_clock")
+
+    def __init__(self, account: Tenant, clock: Callable[[], float]) -> None:
+        self._account = account
+        self._clock = clock
+
+    def __enter__(self) -> None:
+        """It was counted when it was let in."""
+
+    def __exit__(self, *_: object) -> None:
+        self.end(self._clock())
 
     def end(self, now: float) -> None:
         """The request has ended."""
-        account = self.account
+        account = self._account
         account.active -= 1
         if account.ended_at is not None:
             account.gap.add(now - account.ended_at)
@@ -71,8 +81,9 @@ class Turn(Struct, frozen=True):
 class Quotas:
     """All accounts, by the tenant's name; empty for those without one."""
 
-    def __init__(self, config: LimitsConfig) -> None:
+    def __init__(self, config: LimitsConfig, clock: Callable[[], float] = time.monotonic) -> None:
         self._config = config
+        self._clock = clock
         self._tenants: OrderedDict[str, Tenant] = OrderedDict()
 
     def enter(self, name: str, tokens: int, now: float) -> Turn:
@@ -82,10 +93,7 @@ class Quotas:
         self._check_active(limits, account, now)
         self._check_rates(limits, account, tokens, now)
         account.active += 1
-        return Turn(account)
-
-    def __len__(self) -> int:
-        return len(self._tenants)
+        return Turn(account, self._clock)
 
     def _check_active(self, limits: TenantLimits, account: Tenant, now: float) -> None:
         most = limits.max_requests

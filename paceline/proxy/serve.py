@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import secrets
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager, nullcontext
 from math import inf
 
 from paceline.engines import api
@@ -21,6 +22,7 @@ from paceline.proxy.request import Reply, Request
 
 Step = Callable[[Gateway, Request, Record], Awaitable[Reply | None]]
 
+UNLIMITED = nullcontext()
 LONGEST_NAME = 256
 """Bytes in a tenant's name and in a request id."""
 
@@ -104,17 +106,10 @@ async def schedule(gateway: Gateway, request: Request, record: Record) -> Reply 
     )
     record.prompt_tokens = wanted.prompt_tokens
     del call  # it has a copy of the prompt, which need not wait
-    quotas = gateway.quotas
-    turn = None
-    if quotas is not None:
-        turn = quotas.enter(record.tenant, wanted.prompt_tokens, record.arrived_at)
-    try:
+    with _turn(gateway, record):
         claim = Scheduled(gateway.driver, wanted, record)
         await claim.admit()
         await Forward(gateway, request, record, name_of(request, record)).run(claim)
-    finally:
-        if turn is not None:
-            turn.end(gateway.driver.now())
     if record.usage.prompt_tokens:
         gateway.ratio.learn(record.model, wanted.prompt_tokens * ratio, record.usage.prompt_tokens)
     return None
@@ -124,8 +119,9 @@ async def pass_through(gateway: Gateway, request: Request, record: Record) -> Re
     """Any other request: to a backend that has its model; raises ApiError."""
     record.model, record.tenant = model_of(request), _tenant(request)
     record.deadline = _deadline(gateway, request, record)
-    claim = Unscheduled(gateway.directory, record.model, record)
-    await Forward(gateway, request, record, name_of(request, record)).run(claim)
+    with _turn(gateway, record):
+        claim = Unscheduled(gateway.directory, record.model, record)
+        await Forward(gateway, request, record, name_of(request, record)).run(claim)
     return None
 
 
@@ -152,6 +148,13 @@ async def refuse(gateway: Gateway, request: Request, record: Record) -> Reply | 
 def _api(path: str) -> str:
     """The path whose API words an error: OpenAI's for the proxy's own."""
     return "/v1/" if path.startswith("/paceline/") or path == "/metrics" else path
+
+
+def _turn(gateway: Gateway, record: Record) -> AbstractContextManager[None]:
+    """Its tenant's leave for as long as it waits and runs; raises ApiError."""
+    if gateway.quotas is None:
+        return UNLIMITED
+    return gateway.quotas.enter(record.tenant, record.prompt_tokens, record.arrived_at)
 
 
 def _priority(request: Request) -> int:

@@ -11,7 +11,7 @@ from paceline.proxy.config import LimitsConfig, TenantLimits
 from paceline.proxy.errors import ApiError
 from paceline.proxy.quotas import Quotas, Rate, Turn, quotas
 from tests.proxy.rig import CHAT, proxied
-from tests.proxy.scripted import always, reply
+from tests.proxy.scripted import Conversation, reply
 
 
 def entered(limits: Quotas, now: float, tokens: int = 0, tenant: str = "t") -> Turn | ApiError:
@@ -112,19 +112,29 @@ def test_a_rate_never_saves_more_than_its_burst() -> None:
     assert [rate.wait(1.0, 1.0, 2.0, 1e6) for _ in range(3)] == [0.0, 0.0, pytest.approx(1.0)]
 
 
-async def test_a_tenant_is_answered_with_429() -> None:
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/embeddings"])
+async def test_a_tenant_is_answered_with_429(path: str) -> None:
     """Over the wire: the second at once is refused, the next one after it is not."""
+    asked, goes_on = asyncio.Event(), asyncio.Event()
+
+    async def engine(conversation: Conversation) -> None:
+        while True:
+            await conversation.request()
+            asked.set()
+            await goes_on.wait()
+            await conversation.say(reply(b"{}"))
+
     limited = Quotas(LimitsConfig(max_requests=1))
-    async with proxied(always(reply(b"{}")), quotas=limited) as proxy:
-        proxy.driver.gate = asyncio.get_running_loop().create_future()
+    async with proxied(engine, quotas=limited) as proxy:
         first, second = await proxy.dial(), await proxy.dial()
-        await first.post(CHAT, "/v1/chat/completions", "x-paceline-tenant: t")
-        await proxy.driver.waiting.wait()
-        await second.post(CHAT, "/v1/chat/completions", "x-paceline-tenant: t")
+        await first.post(CHAT, path, "x-paceline-tenant: t")
+        await asked.wait()
+        await second.post(CHAT, path, "x-paceline-tenant: t")
         refused = await second.answer()
         assert (refused.status, refused.headers("retry-after")) == (429, ["1"])
         assert refused.headers("x-paceline-reason") == ["tenant_requests"]
-        proxy.driver.gate.set_result(None)
+        goes_on.set()
         assert (await first.answer()).status == 200
-        await second.post(CHAT, "/v1/chat/completions", "x-paceline-tenant: t")
+        assert [(await proxy.records.get()).status for _ in range(2)] == [429, 200]
+        await second.post(CHAT, path, "x-paceline-tenant: t")
         assert (await second.answer()).status == 200
