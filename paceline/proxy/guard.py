@@ -65,10 +65,11 @@ class Guard:
         hang = self._config.hang_seconds
         if hang is None or self._silence(now) < SUSPECT * hang:
             return
-        if await self._watch.reacts((1.0 - SUSPECT) * hang):
+        seconds = (1.0 - SUSPECT) * hang
+        if await self._watch.reacts(seconds):
             return
         after = self._now()
-        starved = after > now + hang + LATE_SECONDS
+        starved = after > now + seconds + LOOK_SECONDS  # then the answer may lie there unread
         if not starved and self._silence(after) >= hang - LOOK_SECONDS:
             self._log.warning("backend hangs", silent_seconds=round(self._silence(after), 1))
             self._standing.hung = True

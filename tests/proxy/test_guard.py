@@ -152,6 +152,19 @@ async def test_a_proxy_that_slept_blames_itself() -> None:
     assert not backend.entry.up
 
 
+async def test_a_proxy_that_is_starved_blames_itself() -> None:
+    """Where its question took longer than it may, the answer may have come unseen."""
+    backend = Backend()
+
+    async def late(seconds: float) -> bool:
+        backend.time += seconds + 0.2
+        return False
+
+    backend.reacts = late  # type: ignore[method-assign]
+    await backend.pass_time(5.0)
+    assert backend.entry.up
+
+
 async def test_hangs_may_be_ignored() -> None:
     """Without `hang_seconds` nobody is asked."""
     backend = Backend(hang_seconds=None)
