@@ -544,6 +544,14 @@ class TestLimits:
         talk = busy(max_waiting=1)
         talk.arrive("a")
         assert talk.arrive("b", at=0.5) == "b!queue_full"
+        assert talk.scheduler.retry_after(0.5) == 1.0
+
+    def test_a_backend_that_refused_counts_as_busier(self) -> None:
+        """Others are preferred to it, as long as they are less busy than that."""
+        talk = Talk(backend("b1", load_tokens=500), backend("b2"))
+        assert talk.arrive("a", tail=300) == "a->b2"
+        assert talk.arrive("b", tail=300) == "b->b2"
+        assert talk.arrive("c", tail=300) == "c->b1"
 
     def test_full_queue_by_tokens(self) -> None:
         """Waiting prompts are bounded in tokens too, but one always fits."""
