@@ -31,7 +31,10 @@ class Metrics:
     """Counts requests and reads the scheduler; has a registry of its own."""
 
     def __init__(
-        self, snapshot: Callable[[], Snapshot], lines_dropped: Callable[[], int] = lambda: 0
+        self,
+        snapshot: Callable[[], Snapshot],
+        *others: Collector,
+        lines_dropped: Callable[[], int] = lambda: 0,
     ) -> None:
         self._registry = CollectorRegistry()
         self._families = _Families()
@@ -40,6 +43,8 @@ class Metrics:
         self._registry.register(self._families)
         self._registry.register(SchedulerCollector(snapshot))
         self._registry.register(_Dropped(lines_dropped))
+        for other in others:
+            self._registry.register(other)
         ProcessCollector(registry=self._registry)
         build = Info("paceline_build", "The running version.", registry=self._registry)
         build.info({"version": __version__})
