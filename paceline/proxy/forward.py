@@ -129,6 +129,7 @@ class Forward:
             hold=self._hold,
             on_first_byte=first_byte,
             deadline=record.deadline,
+            transcript=claim.transcript,
         )
         attempt_id = self._request_id
         if record.attempts > 1:

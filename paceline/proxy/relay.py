@@ -7,6 +7,7 @@ import enum
 from collections import deque
 from collections.abc import Callable
 
+from paceline.engines.answers import Transcript
 from paceline.proxy.client import Client
 from paceline.proxy.config import UpstreamConfig
 from paceline.proxy.errors import ApiError, sse_event
@@ -70,6 +71,7 @@ class Relay:
         "_paused",
         "_quiet_since",
         "_timer",
+        "_transcript",
         "_wake",
         "error",
         "head",
@@ -86,6 +88,7 @@ class Relay:
         hold: Callable[[int], bool],
         on_first_byte: Callable[[], None],
         deadline: float | None = None,
+        transcript: Transcript | None = None,
     ) -> None:
         """`hold` tells whether a reply with a status is dropped; `deadline` ends all waiting."""
         self.head: ReplyHead | None = None
@@ -99,6 +102,7 @@ class Relay:
         self._hold = hold
         self._on_first_byte = on_first_byte
         self._deadline = deadline
+        self._transcript = transcript
         self._loop = asyncio.get_running_loop()
         self._wake = self._loop.create_future()
         self._buffer = b""
@@ -219,7 +223,10 @@ class Relay:
         """Remember the payload's end, and that it has begun."""
         last = self._last
         last.extend(pieces)
-        self._last_size += sum(map(len, pieces))
+        size = sum(map(len, pieces))
+        self._last_size += size
+        if self._transcript is not None:
+            self._transcript.add(pieces, size)
         while self._last_size - len(last[0]) >= TAIL:
             self._last_size -= len(last.popleft())
         if not self._begun:

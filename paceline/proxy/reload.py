@@ -36,6 +36,7 @@ FIXED = (
     "scheduler.output_tokens",
     "scheduler.recent_requests",
     "upstream.probe_timeout_seconds",
+    "models",
 )
 """Settings that only a restart changes."""
 

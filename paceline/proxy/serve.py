@@ -94,6 +94,8 @@ async def schedule(gateway: Gateway, request: Request, record: Record) -> Reply 
     if gateway.salts is not None and request.tenant is not None:
         seed = gateway.salts.seed(seed, request.tenant)
         request.body = gateway.salts.salted(request.body, record.path, request.tenant)
+    elif gateway.tokenizers:
+        call = await gateway.tokenizers.tokenized(call, record.path, request.body)
     ratio = gateway.ratio.bytes_per_token(call.model)
     wanted = call.to_request(
         id=record.id,
@@ -105,13 +107,15 @@ async def schedule(gateway: Gateway, request: Request, record: Record) -> Reply 
         bytes_per_token=ratio,
     )
     record.prompt_tokens = wanted.prompt_tokens
+    transcript = call.transcript(wanted, seed)
+    size = 0 if call.prompt.tokens else call.prompt.size  # of nothing but text
     del call  # it has a copy of the prompt, which need not wait
     with _turn(gateway, record):
-        claim = Scheduled(gateway.driver, wanted, record)
+        claim = Scheduled(gateway.driver, wanted, record, transcript)
         await claim.admit()
         await Forward(gateway, request, record, name_of(request, record)).run(claim)
-    if record.usage.prompt_tokens:
-        gateway.ratio.learn(record.model, wanted.prompt_tokens * ratio, record.usage.prompt_tokens)
+    if record.usage.prompt_tokens and size:
+        gateway.ratio.learn(record.model, size, record.usage.prompt_tokens)
     return None
 
 
