@@ -25,6 +25,9 @@ from paceline.proxy.request import Reply, Request
 LINGER_SECONDS = 1.0
 """How long a connection without a request is kept once the proxy stops: the next request may be on
 its way, and would be lost."""
+MAX_FRAMING = 16
+"""Bytes that may come for each byte of a body, sizes and extensions of chunks included: a chunk of
+one byte takes 6; more is an extension that nobody reads, or an attack."""
 MAX_PIPELINED = 8
 """Requests read ahead of their turn; then the client has to wait."""
 
@@ -91,6 +94,7 @@ class Inbound(BaseProtocol):
         self._ending = False  # the next answer is the last one
         self._current: Request | None = None
         self._upload_began = 0.0
+        self._received = 0  # bytes since then
         self._patience = Patience(loop, self._late)
         self._drained: asyncio.Future[None] | None = None
 
@@ -126,6 +130,7 @@ class Inbound(BaseProtocol):
     def data_received(self, data: bytes) -> None:
         if self._last:
             return
+        self._received += len(data)
         try:
             messages, upgraded, _ = self._requests.feed_data(data)
         except HttpProcessingError as error:
@@ -202,6 +207,7 @@ class Inbound(BaseProtocol):
         else:
             self._uploading = (request, reader)
             self._upload_began = self._loop.time()
+            self._received = 0
             self._upload()
         if self._held and not self._queue:
             self._read_on()
@@ -215,6 +221,9 @@ class Inbound(BaseProtocol):
             self._refuse(error, request)
         elif reader.total_bytes > self._limits.body:
             self._refuse(checks.too_large(self._limits), request)
+        elif self._received > self._limits.head + MAX_FRAMING * reader.total_bytes:
+            error = ApiError(400, "The chunks' framing is too large.", reason="bad_request")
+            self._refuse(error, request)
         elif reader.is_eof():
             self._uploading = None
             self._begin(request, reader)
@@ -282,13 +291,24 @@ class Inbound(BaseProtocol):
             reply = told or response(error, "/v1/", {})
             bodiless = request is not None and request.method == "HEAD"
             self.transport.write(reply.encode(keep_alive=False, bodiless=bodiless))
+            self._hang_up()
+
+    def _hang_up(self) -> None:
+        """Close, but read on for a while: to close on unread bytes would take the answer back."""
+        assert self.transport is not None
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+            self._patience.wait(LINGER_SECONDS)
+        else:
             self.transport.close()
 
     def _late(self) -> None:
         """The client took too long."""
         if self.transport is None:
             return
-        if self._uploading is not None:
+        if self._last:
+            self.transport.close()
+        elif self._uploading is not None:
             late = ApiError(408, "The request's body did not come.", reason="timeout")
             self._refuse(late, self._uploading[0])
         elif self._head_begun:
