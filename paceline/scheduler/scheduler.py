@@ -165,7 +165,7 @@ class Scheduler:
         self._seq += 1
         self._entries[request.id] = entry
         self._arriving = entry
-        expected = self._outputs.expect(request.model, request.max_tokens)
+        expected = self._outputs.expect(request.model, request.tenant, request.max_tokens)
         entry.output_tokens = expected * request.n
         self._trie.add(entry)
         self._enqueue(entry)
@@ -184,7 +184,7 @@ class Scheduler:
         if output_tokens is None:
             output_tokens = entry.output_tokens
         else:
-            self._outputs.add(request.model, output_tokens // request.n)
+            self._outputs.add(request.model, request.tenant, output_tokens // request.n)
         self.policy.finished(request, output_tokens)
         self._end(entry, output_tokens)
 
@@ -342,7 +342,8 @@ class Scheduler:
     def _feed_hungry(self, queue: WaitQueue, wanting: dict[str, Backend], now: float) -> None:
         """A backend with nothing to do takes the oldest of those that wait for a busier one."""
         for backend in [b for b in wanting.values() if b.hungry]:
-            entry = next((e for e in queue.elders(self._view) if e.avoid != backend.id), None)
+            elders = queue.elders(self._view)
+            entry = next((e for e in elders if self._choice.may_move(e, backend)), None)
             if entry is not None:
                 self._dispatch(entry, Placed(backend, reason="moved"), now)
 

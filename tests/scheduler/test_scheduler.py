@@ -409,6 +409,24 @@ class TestFleet:
         assert talk.first_byte("b", 0.5) == "c->b2"
         assert talk.dispatches["c"].reason == "moved"
 
+    def test_follows_a_leader_that_keeps_its_backend_busy(self) -> None:
+        """What is being computed where nothing more is wanted is not computed elsewhere too."""
+        talk = Talk(sglang("b1"), sglang("b2", chunk_tokens=300))
+        assert talk.arrive("a", "xxxxxxxx") == "a->b1"
+        assert talk.arrive("b", "yyy") == "b->b2"
+        assert talk.arrive("c", "xxxxxxxx") == ""
+        assert talk.first_byte("a", 0.5) == "c->b1"
+
+    def test_an_idle_backend_takes_a_follower_of_anothers_leader(self) -> None:
+        """A follower waits for its own leader, not for one that computes elsewhere."""
+        talk = Talk(sglang("b1"), sglang("b2", chunk_tokens=300))
+        talk.arrive("a", "xxxxxxxx")
+        talk.arrive("b", "yyy")
+        talk.arrive("c", "xxxxxxxx")
+        talk.arrive("d", "xxxxxxxx")
+        assert talk.first_byte("b", 0.5) == "c->b2"
+        assert talk.finish("c", 0.6) == "d->b2"
+
     def test_nobody_waits_for_a_warm_backend_that_is_down(self) -> None:
         """What is cached where nothing can be sent is no reason to wait."""
         talk = Talk(backend("b1"), backend("b2", chunk_tokens=800), backend("b3"))
@@ -423,6 +441,17 @@ class TestFleet:
         where = [talk.arrive(f"r{i}", "xxx")[-2:] for i in range(40)]
         assert where[:4] == ["b1"] * 4
         assert where.count("b2") > 10
+
+    def test_a_faster_backend_gets_more(self) -> None:
+        """Work is weighed by the measured speed: four at four times the speed are sooner done than one."""
+        talk = Talk(backend("b1"), backend("b2"))
+        assert talk.arrive("a", "aaaa") == "a->b1"
+        assert talk.arrive("b", "bbbb") == "b->b2"
+        talk.first_byte("a", 0.041)
+        talk.first_byte("b", 0.164)
+        talk.finish("a", 0.2)
+        talk.finish("b", 0.2)
+        assert [talk.arrive(f"r{i}", at=0.3, tail=210)[-2:] for i in range(4)] == ["b1"] * 4
 
     def test_down_and_up(self) -> None:
         """A backend that is down gets nothing; who waits goes when it is back."""
@@ -577,7 +606,7 @@ def test_output_lengths_are_learned() -> None:
     assert talk.scheduler.snapshot(0.0).backends[0].kv_room == 1000 - 10 - 700
     talk.finish("a", 1.0, output=30)
     talk.arrive("b", at=2.0, max_tokens=None, n=2)
-    assert talk.scheduler.snapshot(2.0).backends[0].kv_room == 1000 - 10 - 62
+    assert talk.scheduler.snapshot(2.0).backends[0].kv_room == 1000 - 10 - 60
     talk.finish("b", 3.0, output=None)
 
 
