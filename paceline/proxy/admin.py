@@ -116,8 +116,9 @@ class Admin:
             raise _bad("Expected positive numbers.", None)
         if address.id in self._backends.directory:
             raise ApiError(409, f"There is a backend {address.id!r} already.", reason="exists")
-        fields = msgspec.structs.asdict(new) | {"url": new.url.rstrip("/"), "name": address.id}
-        entry = self._backends.put(BackendConfig(**fields))
+        fields = msgspec.structs.asdict(new)
+        named = fields | {"url": new.url.rstrip("/"), "name": address.id}
+        entry = self._backends.put(msgspec.convert(named, BackendConfig))
         return _reply(201, self._view(entry.id))
 
     def _drain(self, name: str, draining: bool) -> Reply:

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import sys
 import tempfile
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from tests.fuzz.targets import SEEDS, TARGETS
 
 
 def main() -> None:
     """Fuzz one target."""
-    import atheris
-
+    atheris: Any = import_module("atheris")
     if len(sys.argv) < 2 or sys.argv[1] not in TARGETS:
         sys.exit(f"usage: python -m tests.fuzz {'|'.join(TARGETS)} [OPTION]...")
     name = sys.argv.pop(1)
