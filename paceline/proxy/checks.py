@@ -12,7 +12,6 @@ from msgspec import Struct
 from paceline.proxy.errors import ApiError
 from paceline.proxy.request import Request
 
-
 VERSIONS = frozenset((HttpVersion10, HttpVersion11))
 """aiohttp's parser lets some others through."""
 _HOST = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+;=%-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?")
