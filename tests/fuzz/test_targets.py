@@ -103,6 +103,8 @@ rows = st.lists(
 
 
 @given(rows.map(lambda lines: b"\n".join(map(encoded, lines))))
+@example(b'{"tim\x94": 0, "hash_ids": [1, 2]}')
+@example(b"[" * 100_000)
 @settings(max_examples=100)
 def test_traces(data: bytes) -> None:
     """Whatever a row says."""
