@@ -12,7 +12,7 @@ from paceline.proxy.address import BadAddress, parse
 from paceline.proxy.backends import Backends
 from paceline.proxy.config import BackendConfig
 from paceline.proxy.directory import Entry
-from paceline.proxy.errors import ApiError
+from paceline.proxy.errors import ApiError, response
 from paceline.proxy.hosts import Hosts
 from paceline.proxy.request import Reply, Request
 
@@ -81,8 +81,9 @@ class Admin:
         methods = self._of_one(name, request) if name else self._of_all(request)
         method = methods.get("GET" if request.method == "HEAD" else request.method)
         if method is None:
-            message = f"{request.path} knows {', '.join(methods)}."
-            raise ApiError(405, message, reason="method_not_allowed")
+            allowed = ", ".join(methods)
+            error = ApiError(405, f"Only {allowed} here.", reason="method_not_allowed")
+            return response(error, "/v1/", {"Allow": allowed})
         return method()
 
     def _of_all(self, request: Request) -> dict[str, Callable[[], Reply]]:

@@ -42,7 +42,7 @@ def check(request: Request, limits: Limits) -> None:
     if not _is_host(noted.get(b"host")):
         raise ApiError(400, "The Host header is malformed.", reason="bad_request")
     if request.method == "TRACE":
-        raise ApiError(405, "TRACE is not supported.", reason="method_not_allowed")
+        raise ApiError(501, "TRACE is not supported.", reason="not_implemented")
     _check_framing(request, limits)
 
 

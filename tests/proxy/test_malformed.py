@@ -207,7 +207,7 @@ BETTER_ANSWERS = {
     "HTTP/2.0": (first_line(b"HTTP/1.1", b"HTTP/2.0"), 505),
     "HTTP/0.9": (b"GET /v1/models/m\r\n\r\n", 505),
     "no version": (first_line(b" HTTP/1.1", b""), 505),
-    "TRACE": (first_line(b"POST", b"TRACE"), 405),
+    "TRACE": (first_line(b"POST", b"TRACE"), 501),
 }
 
 
