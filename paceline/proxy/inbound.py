@@ -264,6 +264,7 @@ class Inbound(BaseProtocol):
         else:
             self._last = True
             self.transport.close()
+            self._patience.wait(self._limits.idle_seconds)  # for a client that reads no answers
 
     def _read_on(self) -> None:
         """The last of those read ahead was taken up: have the next ones."""
@@ -307,7 +308,7 @@ class Inbound(BaseProtocol):
         if self.transport is None:
             return
         if self._last:
-            self.transport.close()
+            self.transport.abort()  # it does not even read
         elif self._uploading is not None:
             late = ApiError(408, "The request's body did not come.", reason="timeout")
             self._refuse(late, self._uploading[0])
@@ -316,6 +317,7 @@ class Inbound(BaseProtocol):
         else:
             self._last = True
             self.transport.close()
+            self._patience.wait(LINGER_SECONDS)
 
     def _wake_writer(self) -> None:
         if self._drained is not None and not self._drained.done():

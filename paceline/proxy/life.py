@@ -69,7 +69,7 @@ async def serve(plan: Plan) -> None:
         await stack.enter_async_context(reloading(reloader, plan.file))
         _announce(config, base, proxy.snapshot())
         if plan.replaces is not None:
-            os.kill(plan.replaces, signal.SIGTERM)
+            _stop(plan.replaces)
         number = await stopped
         proxy.stopping = True
         structlog.get_logger().info("draining", signal=number.name)
@@ -87,6 +87,13 @@ async def _open(
         structlog.get_logger().info("admins", address=url)
     place = listening(proxy.server, at.host, at.port, security.tls, shared=shared)
     return await stack.enter_async_context(place)
+
+
+def _stop(process: int) -> None:
+    try:
+        os.kill(process, signal.SIGTERM)
+    except OSError as error:  # gone already, or another user's
+        structlog.get_logger().warning("not replaced", process=process, error=error.strerror)
 
 
 def _need_files(connections: int) -> None:
