@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Literal, TypeVar
 
 import msgspec
+import structlog
 from msgspec import Struct
 
 from paceline.proxy.address import BadAddress, parse
@@ -18,6 +19,8 @@ from paceline.proxy.request import Reply, Request
 
 PATH = "/paceline/backends"
 T = TypeVar("T")
+
+log = structlog.get_logger()
 
 
 class BackendView(Struct, frozen=True, kw_only=True):
@@ -84,7 +87,10 @@ class Admin:
             allowed = ", ".join(methods)
             error = ApiError(405, f"Only {allowed} here.", reason="method_not_allowed")
             return response(error, "/v1/", {"Allow": allowed})
-        return method()
+        reply = method()
+        if request.method not in ("GET", "HEAD"):
+            log.info("fleet changed", by=request.tenant, did=f"{request.method} {request.path}")
+        return reply
 
     def _of_all(self, request: Request) -> dict[str, Callable[[], Reply]]:
         return {"GET": self._list, "POST": lambda: self._add(_decode(_new, request.body))}

@@ -114,7 +114,7 @@ def serve(
 
     flags = Flags(host=host, port=port, backends=backends, policy=policy, log_format=log_format)
     config = _load(path, flags)
-    from paceline.proxy.life import Plan, run
+    from paceline.proxy.life import CannotReplace, Plan, run
     from paceline.proxy.listen import CannotListen
 
     plan = Plan(
@@ -125,7 +125,7 @@ def serve(
     )
     try:
         run(plan)
-    except CannotListen as error:
+    except (CannotListen, CannotReplace) as error:
         raise click.ClickException(str(error)) from error
 
 

@@ -32,6 +32,10 @@ COLLECT_AFTER = 50_000
 """New objects before the collector looks for cycles: a few MB."""
 
 
+class CannotReplace(Exception):
+    """This proxy would serve worse than the one it was to replace; one line for the operator."""
+
+
 class Plan(Struct, frozen=True, kw_only=True):
     """What the command line asks for."""
 
@@ -45,7 +49,7 @@ class Plan(Struct, frozen=True, kw_only=True):
 
 
 def run(plan: Plan) -> None:
-    """Serve until SIGTERM or SIGINT; raises CannotListen and ConfigError."""
+    """Serve until SIGTERM or SIGINT; raises CannotListen, CannotReplace and ConfigError."""
     run_loop(serve(plan))
 
 
@@ -61,7 +65,7 @@ async def serve(plan: Plan) -> None:
         proxy.monitor.start()
         stack.push_async_callback(proxy.close)
         if plan.replaces is not None:
-            await proxy.settled()  # the other one serves meanwhile
+            await _be_ready(proxy)  # the other one serves meanwhile
         base = await _open(proxy, config, security, stack, shared=plan.replaces is not None)
         await proxy.settled()
         spare_the_collector()
@@ -74,6 +78,12 @@ async def serve(plan: Plan) -> None:
         proxy.stopping = True
         structlog.get_logger().info("draining", signal=number.name)
         await asyncio.sleep(proxy.gateway.config.server.grace_seconds)
+
+
+async def _be_ready(proxy: Proxy) -> None:
+    await proxy.settled()
+    if not proxy.gateway.ready():
+        raise CannotReplace("no backend is up: the other proxy goes on")
 
 
 async def _open(

@@ -108,6 +108,33 @@ async def test_another_process_takes_over_and_no_request_is_lost(tmp_path: Path)
     assert set(statuses) == {404}  # no such model: the proxies' own answer
 
 
+async def test_a_proxy_without_backends_replaces_nobody() -> None:
+    """The one that serves goes on."""
+    async with running("--replace", str(os.getpid()), "--backend", "http://127.0.0.1:9") as process:
+        _, err = await process.communicate()
+    assert process.returncode == 1
+    assert b"paceline: no backend is up: the other proxy goes on" in err
+
+
+async def test_a_load_balancer_has_time_to_notice(tmp_path: Path) -> None:
+    """While new connections are still served, `/ready` says no; admins can watch to the end."""
+    admin = free_port()
+    (tmp_path / "paceline.toml").write_text(
+        f"[server]\ngrace_seconds = 1.5\n[admin]\nport = {admin}\n"
+    )
+    async with running("-c", str(tmp_path / "paceline.toml")) as process:
+        base = await base_of(process)
+        assert (await fetch(f"{base}/ready"))[0] == 200
+        process.send_signal(signal.SIGTERM)
+        assert process.stderr is not None
+        while b"draining" not in await process.stderr.readline():
+            pass
+        assert (await fetch(f"{base}/ready"))[0] == 503
+        assert (await fetch(f"http://127.0.0.1:{admin}/ready"))[0] == 503
+        assert (await fetch(f"{base}/metrics"))[0] == 404
+        assert await process.wait() == 0
+
+
 async def test_a_second_signal_ends_at_once() -> None:
     """Whoever does not want to wait for streams says so again."""
     async with AsyncExitStack() as stack:
