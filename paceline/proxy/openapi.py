@@ -45,13 +45,12 @@ TYPES = (Status, State, BackendList, BackendView, NewBackend, BackendChange, Err
 def document() -> bytes:
     """The description, as JSON of OpenAPI 3.1."""
     _, schemas = msgspec.json.schema_components(TYPES, ref_template="#/components/schemas/{name}")
-    keyed = [{"key": []}, {}]
     return msgspec.json.encode(
         {
             "openapi": "3.1.0",
             "info": {"title": "paceline", "version": __version__},
             "paths": _paths(),
-            "security": keyed,
+            "security": [{"key": []}, {}],
             "components": {
                 "schemas": schemas,
                 "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
