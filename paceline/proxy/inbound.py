@@ -141,7 +141,7 @@ class Inbound(BaseProtocol):
                 messages = self._checked(messages)
             self._queue.extend(messages)
             self._head_begun = False
-        elif self._idle and not self._head_begun:
+        elif data and self._idle and not self._head_begun:
             self._head_begun = True
             self._patience.wait(self._limits.head_seconds)
         self._in_parts = not messages
@@ -237,9 +237,9 @@ class Inbound(BaseProtocol):
         return min(self._loop.time(), slowest) + limits.body_seconds
 
     def _begin(self, request: Request, reader: StreamReader) -> None:
-        request.body = reader.read_nowait()
         self._patience.rest()
         self._task = self._loop.create_task(self._answer(request))
+        request.body = reader.read_nowait()  # comes back to `data_received`: the task must be there
 
     async def _answer(self, request: Request) -> None:
         """Have one request answered, then go on with the next."""

@@ -97,6 +97,7 @@ def connections(draw: st.DrawFn) -> bytes:
 
 
 @given(connections(), st.lists(st.integers(0, 2**16), max_size=6))
+@example(chunks(CHUNKS) + GOOD, [])
 @example(with_headers(b"Content-Length: 57\r\n") * 2, [70, 71, 72])
 @settings(max_examples=150)
 def test_cuts_change_nothing(data: bytes, places: list[int]) -> None:

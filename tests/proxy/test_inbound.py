@@ -153,6 +153,21 @@ async def test_pipelined_requests_are_answered_in_order() -> None:
     assert answers == paths
 
 
+async def test_a_body_is_answered_before_what_came_with_it() -> None:
+    """A request behind a body in the same read does not overtake it."""
+
+    async def echo(conversation: Conversation) -> None:
+        while True:
+            head, _ = await conversation.request()
+            await conversation.say(reply(head.split(" ")[0].encode()))
+
+    post = b"POST /v1/chat/completions HTTP/1.1\r\nHost: p\r\nContent-Length: %d\r\n\r\n%b"
+    async with proxied(echo) as proxy:
+        client = await proxy.dial()
+        client.say(post % (len(CHAT), CHAT) + b"GET /v1/models/m HTTP/1.1\r\nHost: p\r\n\r\n")
+        assert [(await client.answer()).body for _ in range(2)] == [b"POST", b"GET"]
+
+
 async def test_a_pipelined_body_may_come_late() -> None:
     """Reading goes on when the last of those that were read ahead has its turn."""
     ahead = b"GET /v1/models/m HTTP/1.1\r\nHost: p\r\n\r\n" * (inbound.MAX_PIPELINED - 1)
