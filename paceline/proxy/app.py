@@ -7,7 +7,7 @@ from collections.abc import Callable
 import msgspec
 
 from paceline.engines import api
-from paceline.proxy import admin, models, serve
+from paceline.proxy import admin, models, openapi, serve
 from paceline.proxy.checks import Limits
 from paceline.proxy.config import ServerConfig
 from paceline.proxy.gateway import Gateway
@@ -104,7 +104,16 @@ def _own(gateway: Gateway) -> dict[str, Callable[[], Reply]]:
     def state() -> Reply:
         return Reply(200, gateway.state())
 
-    return {"/health": health, "/ready": ready, "/metrics": metrics, "/paceline/state": state}
+    def described() -> Reply:
+        return Reply(200, openapi.document())
+
+    return {
+        "/health": health,
+        "/ready": ready,
+        "/metrics": metrics,
+        "/paceline/state": state,
+        openapi.PATH: described,
+    }
 
 
 def _status(status: int, word: str) -> Reply:

@@ -119,7 +119,7 @@ def serve(
     flags = Flags(host=host, port=port, backends=backends, policy=policy)
     flags.log_format, flags.record = log_format, record
     config = _load(path, flags)
-    from paceline.proxy.life import Plan, run
+    from paceline.proxy.life import CannotReplace, Plan, run
     from paceline.proxy.listen import CannotListen
     from paceline.proxy.recorder import CannotRecord
 
@@ -131,7 +131,7 @@ def serve(
     )
     try:
         run(plan)
-    except (CannotListen, CannotRecord) as error:
+    except (CannotListen, CannotReplace, CannotRecord) as error:
         raise click.ClickException(str(error)) from error
 
 

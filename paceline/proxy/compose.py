@@ -105,9 +105,10 @@ class Proxy:
         self.admin_server = build_admin_server(self.gateway)
 
     async def close(self) -> None:
-        """Stop watching the backends."""
+        """Stop watching the backends, and close what is kept open to them."""
         await self.backends.close()
         await self.monitor.close()
+        self.gateway.pool.close()
 
     def snapshot(self) -> Snapshot:
         """The scheduler as it is now."""

@@ -76,6 +76,7 @@ class Request:
         "remote",
         "tenant",
         "url",
+        "version",
     )
 
     def __init__(self, message: RawRequestMessage, inbound: Inbound, remote: str) -> None:
@@ -88,6 +89,7 @@ class Request:
         """The path alone, unquoted."""
         self.headers = message.headers
         self.raw_headers = message.raw_headers
+        self.version = message.version
         self.http11 = message.version >= HttpVersion11
         self.keep_alive = not message.should_close
         """Whether the connection may carry another request; whoever answers may turn it off."""

@@ -65,7 +65,10 @@ def unread(gateway: Gateway) -> Unread:
         reply = None
         if error is not None:
             record.status, record.reason = error.status, error.reason
-            reply = response(error, _api(record.path), {"x-request-id": name_of(request, record)})
+            headers = {"x-request-id": name_of(request, record)}
+            if error.status == 401:
+                headers["WWW-Authenticate"] = "Bearer"
+            reply = response(error, _api(record.path), headers)
         record.ended_at = now()
         gateway.on_record(record)
         return reply
