@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import msgspec
 import pytest
 from hypothesis import given, settings
@@ -60,7 +62,8 @@ def jobs(draw: st.DrawFn) -> Job:
 @settings(max_examples=40, deadline=None)
 @given(jobs())
 def test_conservation_and_causality(job: Job) -> None:
-    """Every request that arrives ends once; its instants follow one another; no time goes back."""
+    """Every request that arrives ends once; its instants follow one another; a turn follows the end
+    of the one before it; an engine's steps do not overlap; no time goes back."""
     made = run(job)
     ids = [row.id for row in made.rows]
     assert len(set(ids)) == len(ids) == made.summary.requests
@@ -75,8 +78,18 @@ def test_conservation_and_causality(job: Job) -> None:
         assert 0 <= row.cached < row.prompt
         assert row.out >= 1
     for steps in made.steps.values():
-        starts = [step.start for step in steps]
-        assert starts == sorted(starts)
+        for step, after in pairwise(steps):
+            assert step.start < step.start + step.duration <= after.start
+    times = [sample.time for sample in made.samples]
+    assert times == sorted(times)
+    turns = {row.id: row for row in made.rows}
+    for row in made.rows:
+        session, _, number = row.id.partition("#")
+        before = turns.get(session if number == "1" else f"{session}#{int(number or 0) - 1}")
+        if number:
+            assert before is not None
+            assert before.last is not None
+            assert before.last <= row.arrival
 
 
 @settings(max_examples=10, deadline=None)
