@@ -2,10 +2,10 @@
 
     python -m bench.agreement [--engines vllm,sglang] [--check]
 
-Families of prompts go to one emulated A100 that plays at half its speed, with a KV pool of half the
-families: `steady`, at random (Poisson) under lpm, and `backlog`, all at once under fcfs. Emulator,
-proxy and client are real processes in real time; all takes four minutes. The simulator plays the
-same arrivals; its front end takes no time, for the emulator has none.
+Families of prompts go to one emulated A100 that plays at a quarter of its speed, with a KV pool of
+half the families: `steady`, at random (Poisson) under lpm, and `backlog`, all at once under fcfs.
+Emulator, proxy and client are real processes in real time; all takes eight minutes. The simulator
+plays the same arrivals; its front end takes no time, for the emulator has none.
 
 The cases are such that milliseconds stay milliseconds. Nearer to saturation, and with a backlog
 under lpm, the order of requests amplifies them: in the simulator itself, arrivals moved by up to
@@ -30,12 +30,12 @@ from paceline.sim.run import RunConfig, simulate
 from paceline.sim.summary import Spread, spread
 
 PRESET = "llama-3.1-8b-a100"
-SPEED = 0.5
-"""Half as fast as it is: then some milliseconds of Python are well below 5% of a TTFT."""
+SPEED = 0.25
+"""A quarter as fast as it is: then some milliseconds of Python are well below 5% of a TTFT."""
 KV_TOKENS = 16 * 2200
 SEED = 8
 CASES = {
-    "steady": (Workload(32, 10, 2000, 200, 32, rate=2.5, limit=200), "lpm"),
+    "steady": (Workload(32, 10, 2000, 200, 32, rate=1.25, limit=200), "lpm"),
     "backlog": (Workload(32, 3, 2000, 200, 32), "fcfs"),
 }
 """What comes, and under which policy."""

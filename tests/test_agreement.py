@@ -17,7 +17,6 @@ from paceline.engines.emulator.app import start_emulator
 from paceline.engines.emulator.config import EmulatorConfig
 from paceline.engines.model.engine import ModelKind
 from paceline.proxy import watch
-from paceline.proxy.app import build_server
 from paceline.proxy.compose import Proxy
 from paceline.proxy.config import BackendConfig, Config, LogConfig, PolicyConfig
 from paceline.proxy.listen import listening
@@ -41,9 +40,8 @@ async def drive(kind: ModelKind, policy: str, wanted: Sequence[Prompt]) -> Seque
         )
         proxy = Proxy(config)
         proxy.monitor.start()
-        stack.push_async_callback(proxy.monitor.close)
-        server = build_server(proxy.gateway)
-        base = await stack.enter_async_context(listening(server, "127.0.0.1", 0))
+        stack.push_async_callback(proxy.close)
+        base = await stack.enter_async_context(listening(proxy.server, "127.0.0.1", 0))
         await proxy.settled()
         return await send(base, "emulated", wanted)
 

@@ -49,5 +49,12 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
 def run(main: Coroutine[Any, Any, T]) -> T:
     """Run to completion in virtual time."""
+
+    async def settled() -> T:
+        try:
+            return await main
+        finally:
+            await asyncio.sleep(1.0)  # sockets that were closed last are gone by then
+
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        return runner.run(main)
+        return runner.run(settled())

@@ -1,8 +1,8 @@
 """The state machine: events in, decisions out.
 
 Rules:
-1. `handle` is the only way in, the actions it returns the only way out; equal inputs give equal
-   outputs.
+1. `handle` is the only way in (and `use`, for another policy), the actions returned the only way
+   out; equal inputs give equal outputs.
 2. Every `Arrived` ends in exactly one of finished, rejected, cancelled, failed. Events about an
    unknown or ended id change nothing, so the shell may be late or say things twice.
 3. A backend with nothing waiting and a free slot is never refused a request, but for a follower
@@ -77,6 +77,17 @@ class Scheduler:
         for queue in self._busy_queues():
             self._serve(queue, now)
         return self._actions
+
+    def use(self, policy: Policy, now: float) -> list[Action]:
+        """Order and place by another policy from now on, those who wait already too."""
+        self._view.now = now
+        self.policy = policy
+        self._choice = Choice(self._config, policy, self._fleet, self._view)
+        waiting = [entry for queue in self._queues.values() for entry in queue]
+        self._queues.clear()
+        for entry in sorted(waiting, key=lambda entry: entry.seq):
+            self._line_up(entry)
+        return self.handle(Tick(), now)
 
     def deadline(self) -> float | None:
         """When to send a `Tick` if nothing else happens before; None for never."""
@@ -154,7 +165,7 @@ class Scheduler:
         self._seq += 1
         self._entries[request.id] = entry
         self._arriving = entry
-        expected = self._outputs.expect(request.model, request.max_tokens)
+        expected = self._outputs.expect(request.model, request.tenant, request.max_tokens)
         entry.output_tokens = expected * request.n
         self._trie.add(entry)
         self._enqueue(entry)
@@ -173,7 +184,7 @@ class Scheduler:
         if output_tokens is None:
             output_tokens = entry.output_tokens
         else:
-            self._outputs.add(request.model, output_tokens // request.n)
+            self._outputs.add(request.model, request.tenant, output_tokens // request.n)
         self.policy.finished(request, output_tokens)
         self._end(entry, output_tokens)
 
@@ -237,6 +248,9 @@ class Scheduler:
 
     def _enqueue(self, entry: Entry) -> None:
         self._admission.enter(entry)
+        self._line_up(entry)
+
+    def _line_up(self, entry: Entry) -> None:
         queue = self._queues.get(entry.request.model)
         if queue is None:
             queue = self._queues[entry.request.model] = WaitQueue(entry.request.model, self.policy)
@@ -328,7 +342,8 @@ class Scheduler:
     def _feed_hungry(self, queue: WaitQueue, wanting: dict[str, Backend], now: float) -> None:
         """A backend with nothing to do takes the oldest of those that wait for a busier one."""
         for backend in [b for b in wanting.values() if b.hungry]:
-            entry = next((e for e in queue.elders(self._view) if e.avoid != backend.id), None)
+            elders = queue.elders(self._view)
+            entry = next((e for e in elders if self._choice.may_move(e, backend)), None)
             if entry is not None:
                 self._dispatch(entry, Placed(backend, reason="moved"), now)
 

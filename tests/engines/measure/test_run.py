@@ -66,6 +66,10 @@ def test_the_emulators_coefficients_are_found() -> None:
     assert found.engine.kind == "vllm"
     assert shown == points == 3 * 27
     fitted = calibrated("vllm", found.measurements, FAR_OFF)
+    assert set(fitted.errors) == {
+        "lone", "burst", "decode", "decode on a shared prefix", "mixed"
+    }  # fmt: skip
+    assert max(map(abs, fitted.errors.values())) < 0.05
     true, its, busy = H100.vllm, fitted.time, fitted.busy
     assert its.k == pytest.approx(true.s * true.k, rel=0.06)
     assert its.a == pytest.approx(true.s * true.a, rel=0.10)
