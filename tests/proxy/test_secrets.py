@@ -69,6 +69,7 @@ async def test_nothing_is_told_of_prompts_and_keys(
                 await ask(proxy, stop=PROMPT)
                 state = await proxy.ask("GET", "/paceline/state", None, AUTH)
                 page = await proxy.ask("GET", "/metrics", None, AUTH)
+        assert log.stderr().drain(5.0)
     finally:
         structlog.reset_defaults()
     told = err.getvalue() + state.raw_head + (state.body + page.body).decode()
