@@ -44,17 +44,19 @@ class Admission:
             gap = max(gap, now - self._served_at)
         return min(MAX_RETRY, max(MIN_RETRY, gap * self.waiting / 10))
 
+    def expiry(self, request: Request) -> float:
+        """Until when the request may wait."""
+        end = request.arrived_at + self._config.queue_seconds
+        return end if request.deadline is None or end < request.deadline else request.deadline
+
     def enter(self, entry: Entry) -> None:
         """A request starts to wait."""
         self.waiting += 1
         self.waiting_tokens += entry.request.prompt_tokens
-        expiry = entry.request.arrived_at + self._config.queue_seconds
-        if entry.request.deadline is not None:
-            expiry = min(expiry, entry.request.deadline)
         if len(self._expiries) > 64 + 2 * self.waiting:
             self._expiries = [item for item in self._expiries if item[2].waiting]
             heapify(self._expiries)
-        heappush(self._expiries, (expiry, entry.seq, entry))
+        heappush(self._expiries, (self.expiry(entry.request), entry.seq, entry))
 
     def leave(self, entry: Entry) -> None:
         """A request waits no more."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 
 from paceline.scheduler.config import SchedulerConfig
@@ -11,7 +11,6 @@ from paceline.scheduler.entry import Entry
 from paceline.scheduler.estimates import Mean
 from paceline.scheduler.fleet import Backend, Fleet
 from paceline.scheduler.policy import Policy
-from paceline.scheduler.queue import WaitQueue
 from paceline.scheduler.types import Request
 
 REASONS = {
@@ -86,11 +85,11 @@ class Choice:
         self._fleet = fleet
         self._view = view
 
-    def wanting(self, queue: WaitQueue) -> dict[str, Backend]:
-        """The backends for these requests that are below their feed target and not closed."""
+    def wanting(self, model: str, closed: Container[str] = ()) -> dict[str, Backend]:
+        """The backends for requests of `model` that are below their feed target and not closed."""
         found = {}
-        for backend in self._fleet.serving(queue.model):
-            if backend.wants_more() and not queue.closed(backend.id):
+        for backend in self._fleet.serving(model):
+            if backend.wants_more() and backend.id not in closed:
                 found[backend.id] = backend
         return found
 

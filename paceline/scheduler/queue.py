@@ -25,8 +25,9 @@ WINDOW = 256
 
 
 class QueueView(View, Protocol):
-    """The view, whose mean wait is set to that of the line that is looked at."""
+    """The view, as those set it who look at a line: to its mean wait and the backends."""
 
+    backends: Sequence[Backend]
     waits: Mean
 
 
@@ -40,7 +41,7 @@ class WaitQueue:
         self._lines: dict[tuple[float, str], Line] = {}
         self._held: dict[Entry, list[Entry]] = {}
         """Followers by leader."""
-        self._closed: dict[str, Entry] = {}
+        self.closed: dict[str, Entry] = {}
         """Backends whose next request does not fit: nobody behind it goes there."""
 
     def __len__(self) -> int:
@@ -130,15 +131,11 @@ class WaitQueue:
 
     def close(self, backend: str, first: Entry) -> None:
         """`first` does not fit there: nobody behind it goes there until something changes."""
-        self._closed[backend] = first
+        self.closed[backend] = first
 
     def open(self, backend: str) -> None:
         """Something changed at this backend."""
-        self._closed.pop(backend, None)
-
-    def closed(self, backend: str) -> bool:
-        """Whether the next request was found not to fit there."""
-        return backend in self._closed
+        self.closed.pop(backend, None)
 
     def merge(self, lane: str, view: QueueView) -> None:
         """Move a lane's entries to the open lane: its backend changed."""
@@ -203,19 +200,19 @@ class WaitQueue:
         self._retire(entry)
         assert entry.line is not None
         entry.line.push(entry, lane)
-        if lane is None and self._closed:
-            passed = [b for b, first in self._closed.items() if self._before(entry, first, view)]
+        if lane is None and self.closed:
+            passed = [b for b, first in self.closed.items() if self._before(entry, first, view)]
             for backend in passed:
-                del self._closed[backend]
+                del self.closed[backend]
 
     def _retire(self, entry: Entry) -> None:
         """Make the entry's heap item, if any, stale; amortised O(1), and memory follows the live
         entries."""
         entry.version += 1
         entry.held_by = None
-        if self._closed:
-            for backend in [b for b, first in self._closed.items() if first is entry]:
-                del self._closed[backend]
+        if self.closed:
+            for backend in [b for b, first in self.closed.items() if first is entry]:
+                del self.closed[backend]
         assert entry.line is not None
         entry.line.forget()
 

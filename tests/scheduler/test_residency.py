@@ -22,6 +22,7 @@ class Pool:
         self._count += 1
         entry.output_tokens = 20
         self.trie.add(entry)
+        self.trie.wait(entry)
         return entry
 
     def launch(self, prefix: str, late: bool = False, tail: int = 10) -> Entry:

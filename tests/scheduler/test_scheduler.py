@@ -499,7 +499,7 @@ class TestLimits:
         for number in range(2000):
             talk.arrive(str(number), at=number / 1000)
             talk.say(Cancelled(str(number)), number / 1000)
-        queue = talk.scheduler._queues["m"]
+        queue = talk.scheduler._waiting.queues["m"]
         (line,) = queue._lines.values()
         assert sum(map(len, line.lanes[None].values())) < 200
         assert len(talk.scheduler._admission._expiries) < 200

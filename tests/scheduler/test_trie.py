@@ -34,6 +34,7 @@ from tests.scheduler.dialogue import Talk, backend, request
 def enter(trie: Trie, prefix: str) -> Entry:
     entry = Entry(request("r", prefix), 0)
     trie.add(entry)
+    trie.wait(entry)
     return entry
 
 
@@ -131,7 +132,6 @@ def test_memory_follows_what_may_be_cached() -> None:
         keys = (2 * number, 2 * number + 1)
         entry = Entry(Request(id="r", arrived_at=0.0, prefix=keys, prompt_tokens=300), number)
         trie.add(entry)
-        trie.leave(entry)
         entry.waiting = False
         cache.launch(entry, late=False)
         cache.land(entry, 20)
