@@ -53,7 +53,9 @@ class Fair(Lpm):
         """Who comes back joins the present round."""
         tenant = request.tenant
         if tenant not in self._waiting:
-            self._used[tenant] = max(self._used.get(tenant, 0.0), self._round * self.quantum)
+            start = self._round * self.quantum
+            if self._used.get(tenant, -1.0) < start:
+                self._used[tenant] = start
         self._waiting[tenant] = self._waiting.get(tenant, 0) + 1
 
     def left(self, request: Request, view: View) -> None:
@@ -66,7 +68,9 @@ class Fair(Lpm):
 
     def dispatched(self, request: Request, backend: Backend, view: View) -> None:
         """Charge what it will compute."""
-        self._round = max(self._round, self.turn(request.tenant, view))
+        turn = self.turn(request.tenant, view)
+        if turn > self._round:
+            self._round = turn
         self._charge(request.tenant, max(0, request.prompt_tokens - view.cached(request, backend)))
 
     def finished(self, request: Request, output_tokens: int) -> None:

@@ -60,18 +60,18 @@ class View:
         """Prefill tokens queued there plus, doubled, this prompt's uncached ones, plus what the
         running requests are worth; what is being computed there counts as cached."""
         cached, _ = backend.cache.upcoming(self._entries[request.id])
-        uncached = max(0, request.prompt_tokens - cached)
         load = backend.prefill_tokens + REQUEST_COST * len(backend.in_flight)
-        return load + OWN_WORK * uncached
+        uncached = request.prompt_tokens - cached
+        return load + OWN_WORK * uncached if uncached > 0 else load
 
 
 @dataclass(slots=True)
 class Placed:
-    """With a reason: dispatch to `backend`. Without: wait for `backend`, or for `leader`."""
+    """Where a request goes; or what it waits for, which is the next event if nothing is said."""
 
-    backend: Backend | None = None
+    to: Backend | None = None
     leader: Entry | None = None
-    reason: str = ""
+    busy: Backend | None = None
     full: bool = False
     """No KV room: nobody else goes to this backend before this one."""
 
@@ -101,16 +101,16 @@ class Choice:
         if warm is not None and warm.id not in wanting and not anywhere:
             candidates = [b for b in candidates if self._as_warm(entry, b, warm)]
             if not candidates:
-                return Placed(warm)
+                return Placed(busy=warm)
         self._view.backends = candidates
         backend = self._policy.place(entry.request, self._view)
         if backend is None:
             return Placed()
         if (leader := self._leader(entry, backend)) is not None:
-            return Placed(backend, leader)
+            return Placed(leader=leader)
         if not backend.fits(entry):
-            return Placed(backend, full=True)
-        return Placed(backend, reason=self._reason(entry, backend))
+            return Placed(busy=backend, full=True)
+        return Placed(backend)
 
     def _candidates(self, entry: Entry, wanting: dict[str, Backend]) -> list[Backend]:
         """Those wanting more, but for the overloaded and, if there are others, who failed it."""
@@ -119,8 +119,9 @@ class Choice:
             every = [b for b in every if b.id != entry.avoid]
         if len(every) < 2:
             return every
-        bound = self._config.load_factor * sum(len(b.in_flight) for b in every) / len(every) + SLACK
-        return [b for b in every if len(b.in_flight) <= bound]
+        loads = [len(backend.in_flight) for backend in every]
+        bound = self._config.load_factor * sum(loads) / len(every) + SLACK
+        return [backend for backend, load in zip(every, loads, strict=True) if load <= bound]
 
     def _warmest(self, entry: Entry) -> Backend | None:
         """Of the backends that may serve it, the one with most of its prefix cached."""
@@ -147,7 +148,8 @@ class Choice:
         late = self._view.now >= leader.dispatched_at + self._config.follower_max_seconds
         return None if late else leader
 
-    def _reason(self, entry: Entry, backend: Backend) -> str:
+    def reason(self, entry: Entry, backend: Backend) -> str:
+        """Why an entry that still waits goes there now."""
         if entry.retried:
             return "retry"
         cached = entry.match.get(backend.id, 0)

@@ -16,7 +16,8 @@ class Mean:
     def add(self, sample: float) -> None:
         """Take one sample; the first few weigh more, so that the initial value fades at once."""
         self.count += 1
-        self.value += (sample - self.value) * max(self._weight, 1.0 / self.count)
+        weight = 1.0 / self.count
+        self.value += (sample - self.value) * (weight if weight > self._weight else self._weight)
 
 
 class OutputLengths:
@@ -28,7 +29,10 @@ class OutputLengths:
 
     def add(self, model: str, tokens: int) -> None:
         """An answer of `model` had so many tokens a choice."""
-        mean, deviation = self._seen.setdefault(model, (Mean(0.0), Mean(0.0)))
+        seen = self._seen.get(model)
+        if seen is None:
+            seen = self._seen[model] = (Mean(0.0), Mean(0.0))
+        mean, deviation = seen
         mean.add(tokens)
         deviation.add(abs(tokens - mean.value))
 
@@ -36,4 +40,4 @@ class OutputLengths:
         """Tokens to expect of one answer, never more than the client's limit."""
         seen = self._seen.get(model)
         tokens = self._initial if seen is None else int(seen[0].value + seen[1].value) + 1
-        return tokens if max_tokens is None else min(tokens, max_tokens)
+        return tokens if max_tokens is None or tokens < max_tokens else max_tokens

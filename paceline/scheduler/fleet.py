@@ -37,13 +37,9 @@ class Backend:
         self._blind: deque[Entry] = deque()
         """Unstarted requests that show no first byte before their end."""
         self._clear_at = 0.0
+        self.id = spec.id
         self.spec = spec
         self.update(spec)
-
-    @property
-    def id(self) -> str:
-        """Its name."""
-        return self.spec.id
 
     @property
     def unstarted(self) -> int:
@@ -90,7 +86,8 @@ class Backend:
         entry.backend = self.id
         entry.waiting = False
         entry.dispatched_at = now
-        entry.prefill_tokens = max(1, entry.request.prompt_tokens - entry.cached)
+        work = entry.request.prompt_tokens - entry.cached
+        entry.prefill_tokens = work if work > 0 else 1
         self._queue(entry, now)
         self.in_flight[entry] = None
         self._silent[entry] = None
@@ -169,8 +166,8 @@ class Backend:
         """It waits or prefills there, behind what does already."""
         self._unstarted[entry] = None
         self.prefill_tokens += entry.prefill_tokens
-        self._clear_at = max(now, self._clear_at) + entry.prefill_tokens / self.prefill_rate.value
-        entry.starts_at = self._clear_at
+        begins = now if now > self._clear_at else self._clear_at
+        entry.starts_at = self._clear_at = begins + entry.prefill_tokens / self.prefill_rate.value
         entry.work = self.prefill_tokens
 
     def _start(self, entry: Entry) -> None:
@@ -237,6 +234,6 @@ class Fleet:
 
     def knows(self, model: str) -> bool:
         """Whether some backend serves the model or has yet to say what it serves."""
-        if not model or not self._backends:
+        if not model or model in self._serving or not self._backends:
             return True
         return any(b.spec.models is None or b.spec.has(model) for b in self)

@@ -271,9 +271,9 @@ class Scheduler:
         self._view.waits = self._waiting.mean
         overdue = self.policy.overdue(entry.request, self._view)
         placed = self._choice.place(entry, wanting, anywhere=overdue)
-        if not placed.reason:
+        if placed.to is None:
             return False
-        self._dispatch(entry, placed, now)
+        self._dispatch(entry, placed.to, "direct", now)
         return True
 
     def _serve_all(self, now: float) -> None:
@@ -296,8 +296,12 @@ class Scheduler:
             placed = self._choice.place(entry, wanting, anywhere=overdue)
             if overdue:
                 tried[entry] = None
-                placed.reason = placed.reason and "overdue"
-            if not self._carry_out(queue, entry, placed, wanting, now):
+            if placed.to is not None:
+                reason = "overdue" if overdue else self._choice.reason(entry, placed.to)
+                self._dispatch(entry, placed.to, reason, now)
+                if not placed.to.wants_more():
+                    wanting.pop(placed.to.id, None)
+            elif not self._keep(queue, entry, placed, wanting):
                 queue.take(entry)
                 tried[entry] = None
                 deferred.append(entry)
@@ -310,35 +314,24 @@ class Scheduler:
         for backend in [b for b in wanting.values() if b.hungry]:
             entry = next((e for e in queue.elders(self._view) if e.avoid != backend.id), None)
             if entry is not None:
-                self._dispatch(entry, Placed(backend, reason="moved"), now)
+                self._dispatch(entry, backend, "moved", now)
 
-    def _carry_out(
-        self,
-        queue: WaitQueue,
-        entry: Entry,
-        placed: Placed,
-        wanting: dict[str, Backend],
-        now: float,
+    def _keep(
+        self, queue: WaitQueue, entry: Entry, placed: Placed, wanting: dict[str, Backend]
     ) -> bool:
-        """Do what was decided about one entry; False if it must look again at the next event."""
+        """Let it wait for what was decided; False if it must look again at the next event."""
         if placed.leader is not None:
             queue.hold(entry, placed.leader)
-        elif placed.backend is None:
+            return True
+        if placed.busy is None:
             return False
-        elif placed.reason:
-            self._dispatch(entry, placed, now)
-            if not placed.backend.wants_more():
-                wanting.pop(placed.backend.id, None)
-        else:
-            queue.park(entry, placed.backend.id, self._view)
-            if placed.full:
-                queue.close(placed.backend.id, entry)
-                wanting.pop(placed.backend.id, None)
+        queue.park(entry, placed.busy.id, self._view)
+        if placed.full:
+            queue.close(placed.busy.id, entry)
+            wanting.pop(placed.busy.id, None)
         return True
 
-    def _dispatch(self, entry: Entry, placed: Placed, now: float) -> None:
-        backend = placed.backend
-        assert backend is not None
+    def _dispatch(self, entry: Entry, backend: Backend, reason: str, now: float) -> None:
         request = entry.request
         self.policy.dispatched(request, backend, self._view)
         waited = now - request.arrived_at
@@ -350,5 +343,6 @@ class Scheduler:
         self._admission.served(now)
         entry.cached = entry.match.get(backend.id, 0)
         self._waiting.rerank(backend.launch(entry, now))
-        reason = "direct" if entry is self._arriving else placed.reason
+        if entry is self._arriving:
+            reason = "direct"
         self._actions.append(Dispatch(request.id, backend.id, entry.cached, waited, reason))

@@ -123,7 +123,8 @@ class PrefixTrie:
         """Give the entry its nodes and note what is cached of it on each backend."""
         self._insert(entry)
         shared = entry.nodes[-1].end if entry.nodes else 0
-        entry.tail_tokens = max(0, entry.request.prompt_tokens - shared)
+        tail = entry.request.prompt_tokens - shared
+        entry.tail_tokens = tail if tail > 0 else 0
         self.match(entry)
 
     def match(self, entry: Entry) -> None:
