@@ -119,9 +119,9 @@ class Choice:
             every = [b for b in every if b.id != entry.avoid]
         if len(every) < 2:
             return every
-        loads = [len(backend.in_flight) for backend in every]
-        bound = self._config.load_factor * sum(loads) / len(every) + SLACK
-        return [backend for backend, load in zip(every, loads, strict=True) if load <= bound]
+        load = sum([len(backend.in_flight) for backend in every])
+        bound = self._config.load_factor * load / len(every) + SLACK
+        return [backend for backend in every if len(backend.in_flight) <= bound]
 
     def _warmest(self, entry: Entry) -> Backend | None:
         """Of the backends that may serve it, the one with most of its prefix cached."""

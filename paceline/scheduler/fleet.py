@@ -99,10 +99,10 @@ class Backend:
         """The prompt is computed, and so are earlier ones whose first byte cannot be seen."""
         if entry in self._unstarted:
             self._learn_rate(entry, now)
+            self._start(entry)
         self._silent.pop(entry, None)
         while self._blind and self._blind[0].dispatched_at < entry.dispatched_at:
             self._start(self._blind.popleft())
-        self._start(entry)
         return {} if entry.computed else self.cache.computed(entry)
 
     def settle(self, now: float) -> Entries:
@@ -141,10 +141,9 @@ class Backend:
         self._start(entry)
         self._silent.pop(entry, None)
         del self.in_flight[entry]
-        changed: Entries = {}
-        if output_tokens is not None and not entry.computed:
-            changed = self.cache.computed(entry)
-        return changed | self.cache.land(entry, output_tokens)
+        if output_tokens is None or entry.computed:
+            return self.cache.land(entry, output_tokens)
+        return self.cache.computed(entry) | self.cache.land(entry, output_tokens)
 
     def snapshot(self) -> BackendSnapshot:
         """The state as it is."""

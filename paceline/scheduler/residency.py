@@ -6,8 +6,8 @@ as any prompt with it does. That is LRU with the leaf evicted first, as both eng
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
-from collections.abc import Iterable
 from itertools import islice
 
 from paceline.scheduler.entry import Entries, Entry
@@ -22,6 +22,7 @@ class Residency:
         self.id = id
         self.capacity: int | None = None
         """Tokens in the pool; None when unknown."""
+        self._limit = math.inf
         self.flying_tokens = 0
         """Tokens that in-flight requests use or are expected to: each node counted once."""
         self._trie = trie
@@ -40,7 +41,8 @@ class Residency:
     def resize(self, capacity: int | None) -> Entries:
         """The pool has this many tokens."""
         self.capacity = capacity
-        return self._shrink()
+        self._limit = math.inf if capacity is None else capacity
+        return self._shrink({})
 
     def new_tokens(self, entry: Entry) -> int:
         """KV tokens that this request would add to those in flight."""
@@ -76,98 +78,96 @@ class Residency:
                 cached += 1
             elif late:
                 presence.computing[entry] = None
-        self.flying_tokens += entry.tail_tokens + entry.output_tokens
-        self._occupied += entry.tail_tokens + entry.output_tokens
+        own = entry.tail_tokens + entry.output_tokens
+        self.flying_tokens += own
+        self._occupied += own
         if not late:
             return self.computed(entry)
         self._hold(entry, cached)
-        return self._shrink()
+        return self._shrink({})
 
     def computed(self, entry: Entry) -> Entries:
         """The entry's whole prompt can be matched from now on."""
         entry.computed = True
-        fresh = self._hold(entry, len(entry.nodes))
         changed: Entries = {}
-        for node in fresh:
+        for node in self._hold(entry, len(entry.nodes)):
             for waiting in node.waiting:
                 waiting.match[self.id] = node.end
-            changed.update(node.waiting)
-        return changed | self._shrink()
+                changed[waiting] = None
+        return self._shrink(changed)
 
     def land(self, entry: Entry, output_tokens: int | None) -> Entries:
         """The entry left the engine; with `output_tokens` its KV stays, with None it is lost."""
         for node in entry.nodes:
             presence = node.at[self.id]
             presence.flying -= 1
-            presence.computing.pop(entry, None)
+            if presence.computing:
+                presence.computing.pop(entry, None)
             if not presence.flying:
                 self.flying_tokens -= node.tokens
-        self.flying_tokens -= entry.tail_tokens + entry.output_tokens
-        self._occupied -= entry.tail_tokens + entry.output_tokens
+        own = entry.tail_tokens + entry.output_tokens
+        self.flying_tokens -= own
+        self._occupied -= own
+        changed: Entries = {}
         if output_tokens is None or not entry.computed:
-            return self._release(entry)
+            self._release(entry, changed)
+            return changed
         own = entry.tail_tokens + output_tokens
         self._recent[entry] = own
         self._occupied += own
-        return self._shrink()
+        return self._shrink(changed)
 
     def forget(self) -> Entries:
         """The pool was emptied: nothing that ended is cached any more."""
         changed: Entries = {}
         while self._recent:
-            changed |= self._evict()
+            self._evict(changed)
         return changed
 
     def _hold(self, entry: Entry, upto: int) -> list[Node]:
         fresh = []
         for node in islice(entry.nodes, entry.owned, upto):
             presence = node.at[self.id]
-            presence.computing.pop(entry, None)
+            if presence.computing:
+                presence.computing.pop(entry, None)
             if not presence.holders:
                 fresh.append(node)
             presence.holders += 1
         entry.owned = upto
         return fresh
 
-    def _shrink(self) -> Entries:
-        changed: Entries = {}
-        while self._recent and self._over():
-            changed |= self._evict()
+    def _shrink(self, changed: Entries) -> Entries:
+        """Evict until what is left fits; adds those whose match changed to `changed`."""
+        recent = self._recent
+        while recent and (self._occupied > self._limit or len(recent) > self._max_recent):
+            self._evict(changed)
         return changed
 
-    def _over(self) -> bool:
-        if len(self._recent) > self._max_recent:
-            return True
-        return self.capacity is not None and self._occupied > self.capacity
-
-    def _evict(self) -> Entries:
+    def _evict(self, changed: Entries) -> None:
         entry, own = self._recent.popitem(last=False)
         self._occupied -= own
-        return self._release(entry)
+        self._release(entry, changed)
 
-    def _release(self, entry: Entry) -> Entries:
+    def _release(self, entry: Entry, changed: Entries) -> None:
         """Let go of the nodes that the entry holds; the deepest that nobody else holds are lost."""
         kept = 0
         lost: Node | None = None
-        for node in islice(entry.nodes, entry.owned):
+        owned = entry.owned
+        for depth, node in enumerate(entry.nodes):
             presence = node.at[self.id]
-            presence.holders -= 1
-            if presence.holders:
-                kept = node.end
-            else:
-                lost = lost or node
-        self._tidy(entry.nodes)
-        changed: Entries = dict(lost.waiting) if lost is not None else {}
-        for waiting in changed:
-            waiting.match[self.id] = kept
-        entry.owned = 0
-        if not entry.waiting:
-            self._trie.drop(entry)
-        return changed
-
-    def _tidy(self, nodes: Iterable[Node]) -> None:
-        for node in nodes:
-            presence = node.at[self.id]
+            if depth < owned:
+                presence.holders -= 1
+                if presence.holders:
+                    kept = node.end
+                else:
+                    lost = lost or node
             if not (presence.holders or presence.flying or presence.computing):
                 del node.at[self.id]
                 self._occupied -= node.tokens
+        if lost is not None:
+            for waiting in lost.waiting:
+                waiting.match[self.id] = kept
+                changed[waiting] = None
+        entry.owned = 0
+        if not entry.waiting:
+            self._trie.drop(entry)
