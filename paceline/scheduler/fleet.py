@@ -34,7 +34,7 @@ class Backend:
         self._unstarted: Entries = {}
         self._silent: Entries = {}
         """In-flight requests of which no byte was seen, started or not."""
-        self._blind: deque[Entry] = deque()
+        self.blind: deque[Entry] = deque()
         """Unstarted requests that show no first byte before their end."""
         self._clear_at = 0.0
         self.id = spec.id
@@ -92,7 +92,7 @@ class Backend:
         self.in_flight[entry] = None
         self._silent[entry] = None
         if not entry.request.streaming:
-            self._blind.append(entry)
+            self.blind.append(entry)
         return self.cache.launch(entry, self.spec.leader_first)
 
     def first_byte(self, entry: Entry, now: float) -> Entries:
@@ -101,15 +101,15 @@ class Backend:
             self._learn_rate(entry, now)
             self._start(entry)
         self._silent.pop(entry, None)
-        while self._blind and self._blind[0].dispatched_at < entry.dispatched_at:
-            self._start(self._blind.popleft())
+        while self.blind and self.blind[0].dispatched_at < entry.dispatched_at:
+            self._start(self.blind.popleft())
         return {} if entry.computed else self.cache.computed(entry)
 
     def settle(self, now: float) -> Entries:
         """Count those whose first byte cannot be seen as computed once their time is past."""
         changed: Entries = {}
-        while self._blind and self._blind[0].starts_at <= now:
-            entry = self._blind.popleft()
+        while self.blind and self.blind[0].starts_at <= now:
+            entry = self.blind.popleft()
             if entry in self.in_flight:
                 self._start(entry)
                 if not entry.computed:
@@ -118,7 +118,7 @@ class Backend:
 
     def next_settle(self) -> float | None:
         """When `settle` would change something."""
-        return self._blind[0].starts_at if self._blind else None
+        return self.blind[0].starts_at if self.blind else None
 
     def report(self, waiting: int, now: float, asked_at: float) -> None:
         """The engine told how many of its requests wait: the newest of those it had when asked."""
@@ -132,7 +132,7 @@ class Backend:
             self.prefill_rate.value /= RATE_STEP
             for entry in early:
                 self._queue(entry, now)
-            self._blind.extendleft(reversed(early))
+            self.blind.extendleft(reversed(early))
         elif any(not entry.request.streaming for entry in late):
             self.prefill_rate.value *= RATE_STEP
 
