@@ -1,7 +1,7 @@
 """One line of the waiting queue: the requests of one priority and one share, oldest and first.
 
-A line has lanes. Entries that may go anywhere are in the open lane (None); those that wait for one
-warm but busy backend are in that backend's lane, so that a decision never walks over them. A lane
+A line has lanes. Entries that may go anywhere are in the open lane; those that wait for one warm
+but busy backend are in that backend's lane, so that a decision never walks over them. A lane
 has buckets, each a heap by the policy's key. Followers held for a leader are in no lane. Heap items
 go stale when an entry moves, and are skipped when met.
 """
@@ -19,7 +19,8 @@ from paceline.scheduler.estimates import Mean
 Key = tuple[float, ...]
 Item = tuple[Key, int, int, Entry]
 Heap = list[Item]
-Lane = str | None
+OPEN = ""
+"""The open lane; the others have the name of their backend."""
 OLD = 256
 """Entries among which the oldest is looked for."""
 WALK = 256
@@ -40,11 +41,12 @@ class Line:
         self.ages: OrderedDict[Entry, None] = OrderedDict()
         """In order of arrival. Ordered, because the oldest of a plain dict is found by walking over
         all that was deleted before it."""
-        self.lanes: dict[Lane, dict[Hashable, Heap]] = {}
+        self.lanes: dict[str, dict[Hashable, Heap]] = {}
         self._stale = 0
 
-    def push(self, entry: Entry, lane: Lane) -> None:
+    def push(self, entry: Entry, lane: str) -> None:
         """Put the entry in a lane under its bucket and key."""
+        entry.lane = lane
         buckets = self.lanes.get(lane)
         if buckets is None:
             buckets = self.lanes[lane] = {}
@@ -60,7 +62,7 @@ class Line:
                 return entry
         return None
 
-    def heads(self, lanes: Iterable[Lane]) -> list[Item]:
+    def heads(self, lanes: Iterable[str]) -> list[Item]:
         """The first item of each bucket in these lanes."""
         found: list[Item] = []
         for lane in lanes:
@@ -76,7 +78,7 @@ class Line:
                     del buckets[bucket]
         return found
 
-    def along(self, walk: Iterator[Hashable], lanes: Iterable[Lane]) -> Item | None:
+    def along(self, walk: Iterator[Hashable], lanes: Iterable[str]) -> Item | None:
         """The first item of the first bucket on the walk that has one in these lanes."""
         for bucket in islice(walk, WALK):
             heaps = (self.lanes.get(lane, {}).get(bucket) for lane in lanes)
@@ -85,7 +87,7 @@ class Line:
                 return min(firsts)
         return None
 
-    def empty(self, lane: Lane) -> list[Entry]:
+    def empty(self, lane: str) -> list[Entry]:
         """Take everything out of a lane."""
         heaps = self.lanes.pop(lane, {}).values()
         return [item[3] for heap in heaps for item in heap if item[2] == item[3].version]

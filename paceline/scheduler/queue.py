@@ -12,7 +12,7 @@ from typing import Protocol
 
 from paceline.scheduler.entry import Entry
 from paceline.scheduler.estimates import Mean
-from paceline.scheduler.line import Key, Lane, Line
+from paceline.scheduler.line import OPEN, Item, Key, Line
 from paceline.scheduler.policy import Policy, View
 from paceline.scheduler.snapshot import QueueSnapshot
 
@@ -75,7 +75,7 @@ class WaitQueue:
         """Ask the policy about the entry; it is in the open lane afterwards."""
         entry.bucket = self._policy.bucket(entry.request, view)
         entry.key = self._policy.order(entry.request, view)
-        self._place(entry, None, view)
+        self._place(entry, OPEN, view)
 
     def remove(self, entry: Entry) -> None:
         """Leave the queue."""
@@ -87,7 +87,7 @@ class WaitQueue:
             del self._lines[line.tier, line.share]
 
     def first(
-        self, lanes: Collection[Lane], view: QueueView, tried: Collection[Entry]
+        self, lanes: Collection[str], view: QueueView, tried: Collection[Entry]
     ) -> tuple[Entry, bool] | None:
         """Who goes next of those in these lanes, and whether for its age: then it may be in any
         lane but not among the `tried`. Who is found remains where it is."""
@@ -104,9 +104,10 @@ class WaitQueue:
             for line in lines:
                 yield from (e for e in islice(line.ages, WINDOW) if e.held_by is None)
 
-    def park(self, entry: Entry, lane: Lane, view: QueueView) -> None:
-        """Put an entry in a lane under the key it has."""
-        self._place(entry, lane, view)
+    def park(self, entry: Entry, lane: str, view: QueueView) -> None:
+        """Put an entry in a lane under the key it has; in the open one, so that it is looked at."""
+        if lane == OPEN or lane != entry.lane:
+            self._place(entry, lane, view)
 
     def take(self, entry: Entry) -> None:
         """Out of all lanes: it must be removed, parked, held or ranked."""
@@ -123,7 +124,7 @@ class WaitQueue:
         for entry in self._held.pop(leader, ()):
             if entry.held_by is leader:
                 entry.followed = True
-                self._place(entry, None, view)
+                self._place(entry, OPEN, view)
 
     def leaders(self) -> Iterable[Entry]:
         """Those for whom somebody is held, the longest first."""
@@ -141,7 +142,7 @@ class WaitQueue:
         """Move a lane's entries to the open lane: its backend changed."""
         for line in self._lines.values():
             for entry in line.empty(lane):
-                self._place(entry, None, view)
+                self._place(entry, OPEN, view)
 
     def snapshot(self, model: str, now: float) -> QueueSnapshot:
         """The state at `now`."""
@@ -168,7 +169,7 @@ class WaitQueue:
         return -line.tier, self._policy.turn(line.share, view)
 
     def _best(
-        self, line: Line, lanes: Collection[Lane], view: QueueView, tried: Collection[Entry]
+        self, line: Line, lanes: Collection[str], view: QueueView, tried: Collection[Entry]
     ) -> Best | None:
         """The oldest if it is overdue, or else the first in order."""
         view.waits = line.waits
@@ -196,11 +197,12 @@ class WaitQueue:
                 return mine < its
         return (self._now(entry, view), entry.seq) < (self._now(other, view), other.seq)
 
-    def _place(self, entry: Entry, lane: Lane, view: QueueView) -> None:
-        self._retire(entry)
+    def _place(self, entry: Entry, lane: str, view: QueueView) -> None:
+        if entry.lane is not None or entry.held_by is not None:
+            self._retire(entry)
         assert entry.line is not None
         entry.line.push(entry, lane)
-        if lane is None and self.closed:
+        if lane == OPEN and self.closed:
             passed = [b for b, first in self.closed.items() if self._before(entry, first, view)]
             for backend in passed:
                 del self.closed[backend]
@@ -209,6 +211,7 @@ class WaitQueue:
         """Make the entry's heap item, if any, stale; amortised O(1), and memory follows the live
         entries."""
         entry.version += 1
+        entry.lane = None
         entry.held_by = None
         if self.closed:
             for backend in [b for b, first in self.closed.items() if first is entry]:

@@ -41,6 +41,7 @@ from paceline.scheduler.events import (
     Tick,
 )
 from paceline.scheduler.fleet import Backend, Fleet
+from paceline.scheduler.line import OPEN
 from paceline.scheduler.policy import Policy
 from paceline.scheduler.queue import WaitQueue
 from paceline.scheduler.snapshot import Snapshot
@@ -288,7 +289,7 @@ class Scheduler:
         tried: dict[Entry, None] = {}
         deferred: list[Entry] = []
         while wanting:
-            first = queue.first([None, *wanting], self._view, tried)
+            first = queue.first([OPEN, *wanting], self._view, tried)
             if first is None:
                 break
             entry, overdue = first
@@ -305,7 +306,7 @@ class Scheduler:
                 tried[entry] = None
                 deferred.append(entry)
         for entry in deferred:
-            queue.park(entry, None, self._view)
+            queue.park(entry, OPEN, self._view)
         self._feed_hungry(queue, wanting, now)
 
     def _feed_hungry(self, queue: WaitQueue, wanting: dict[str, Backend], now: float) -> None:

@@ -7,6 +7,7 @@ from paceline.scheduler.config import SchedulerConfig
 from paceline.scheduler.entry import Entries, Entry
 from paceline.scheduler.estimates import Mean
 from paceline.scheduler.fleet import Fleet
+from paceline.scheduler.line import OPEN
 from paceline.scheduler.policy import Policy
 from paceline.scheduler.queue import QueueView, WaitQueue
 from paceline.scheduler.trie import Trie
@@ -60,7 +61,7 @@ class Waiting:
                 if again:
                     queue.rank(entry, self._view)
                 else:
-                    queue.park(entry, None, self._view)
+                    queue.park(entry, OPEN, self._view)
 
     def busy(self) -> list[WaitQueue]:
         """The queues, the one with the oldest request first."""

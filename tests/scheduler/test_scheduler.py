@@ -20,6 +20,7 @@ from paceline.scheduler.events import (
     Tick,
 )
 from paceline.scheduler.fleet import Backend
+from paceline.scheduler.line import OPEN
 from paceline.scheduler.policy import Policy, View
 from paceline.scheduler.types import BackendSpec, Request
 from tests.scheduler.dialogue import Talk, backend, request
@@ -501,7 +502,7 @@ class TestLimits:
             talk.say(Cancelled(str(number)), number / 1000)
         queue = talk.scheduler._waiting.queues["m"]
         (line,) = queue._lines.values()
-        assert sum(map(len, line.lanes[None].values())) < 200
+        assert sum(map(len, line.lanes[OPEN].values())) < 200
         assert len(talk.scheduler._admission._expiries) < 200
 
 
