@@ -37,7 +37,9 @@ class WaitQueue:
     def __init__(self, model: str, policy: Policy) -> None:
         self.model = model
         self._policy = policy
-        self._bucketed = type(policy).rank is not Policy.rank
+        self._ranked = type(policy).rank is not Policy.rank
+        self._bucketed = type(policy).bucket is not Policy.bucket
+        self._walks = type(policy).walk is not Policy.walk
         self._lines: dict[tuple[float, str], Line] = {}
         self._held: dict[Entry, list[Entry]] = {}
         """Followers by leader."""
@@ -73,7 +75,8 @@ class WaitQueue:
 
     def rank(self, entry: Entry, view: QueueView) -> None:
         """Ask the policy about the entry; it is in the open lane afterwards."""
-        entry.bucket = self._policy.bucket(entry.request, view)
+        if self._bucketed:
+            entry.bucket = self._policy.bucket(entry.request, view)
         entry.key = self._policy.order(entry.request, view)
         self._place(entry, OPEN, view)
 
@@ -92,10 +95,13 @@ class WaitQueue:
         """Who goes next of those in these lanes, and whether for its age: then it may be in any
         lane but not among the `tried`. Who is found remains where it is."""
         for lines in self._turns(view):
-            found = [best for line in lines if (best := self._best(line, lanes, view, tried))]
-            if found:
-                young, _, _, entry = found[0] if len(found) == 1 else min(found)
-                return entry, not young
+            best: Best | None = None
+            for line in lines:
+                found = self._best(line, lanes, view, tried)
+                if found is not None and (best is None or found < best):
+                    best = found
+            if best is not None:
+                return best[3], not best[0]
         return None
 
     def elders(self, view: QueueView) -> Iterator[Entry]:
@@ -153,12 +159,12 @@ class WaitQueue:
             oldest_seconds=now - self.oldest().request.arrived_at,
         )
 
-    def _turns(self, view: QueueView) -> Iterator[list[Line]]:
+    def _turns(self, view: QueueView) -> Iterable[Collection[Line]]:
         """Lines that may go together, those whose turn it is first."""
-        lines = list(self._lines.values())
-        if len(lines) < 2:
-            yield lines
-            return
+        lines = self._lines.values()
+        return (lines,) if len(lines) == 1 else self._in_turn(lines, view)
+
+    def _in_turn(self, lines: Iterable[Line], view: QueueView) -> Iterator[list[Line]]:
         turns = {line: self._turn(line, view) for line in lines}
         while turns:
             now = min(turns.values())
@@ -176,16 +182,18 @@ class WaitQueue:
         entry = line.oldest(tried)
         if entry is not None and self._policy.overdue(entry.request, view):
             return False, (), entry.seq, entry
-        if (walk := self._policy.walk(view)) is not None:
+        item: Item | None
+        if self._walks and (walk := self._policy.walk(view)) is not None:
             item = line.along(walk, lanes)
-            return None if item is None else (True, item[0], item[1], item[3])
-        heads = line.heads(lanes)
-        if len(heads) > 1 or len(self._lines) > 1:
-            return min([(True, self._now(h[3], view), h[1], h[3]) for h in heads], default=None)
-        return (True, *heads[0][:2], heads[0][3]) if heads else None
+        else:
+            heads = line.heads(lanes)
+            if self._ranked and (len(heads) > 1 or len(self._lines) > 1):
+                return min([(True, self._now(h[3], view), h[1], h[3]) for h in heads], default=None)
+            item = min(heads, default=None)
+        return None if item is None else (True, item[0], item[1], item[3])
 
     def _now(self, entry: Entry, view: QueueView) -> Key:
-        return self._policy.rank(entry.request, view) if self._bucketed else entry.key
+        return self._policy.rank(entry.request, view) if self._ranked else entry.key
 
     def _before(self, entry: Entry, other: Entry, view: QueueView) -> bool:
         """Whether the entry goes before the other one at this instant, but for their age."""

@@ -87,7 +87,7 @@ class Scheduler:
         self._arriving = None
         self._view.now = now
         self._take[type(event)](event, now)
-        if self._admission.waiting:
+        if self._admission.earliest <= now:
             self._expire(now)
         self._settle(now)
         if self._admission.waiting:
