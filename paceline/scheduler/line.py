@@ -12,9 +12,13 @@ from collections import OrderedDict
 from collections.abc import Collection, Hashable, Iterable, Iterator
 from heapq import heapify, heappop, heappush
 from itertools import islice
+from typing import TYPE_CHECKING
 
 from paceline.scheduler.entry import Entry
 from paceline.scheduler.estimates import Mean
+
+if TYPE_CHECKING:
+    from paceline.scheduler.rota import Round
 
 Key = tuple[float, ...]
 Item = tuple[Key, int, int, Entry]
@@ -30,7 +34,7 @@ WALK = 256
 class Line:
     """Entries of one priority and share."""
 
-    __slots__ = ("_stale", "ages", "lanes", "share", "tier", "waits")
+    __slots__ = ("_stale", "ages", "lanes", "round", "share", "tier", "waits")
 
     def __init__(self, tier: float, share: str, mean_wait: float) -> None:
         self.tier = tier
@@ -42,6 +46,8 @@ class Line:
         """In order of arrival. Ordered, because the oldest of a plain dict is found by walking over
         all that was deleted before it."""
         self.lanes: dict[str, dict[Hashable, Heap]] = {}
+        self.round: Round | None = None
+        """Where several lines wait: those whose turn it is together with this one."""
         self._stale = 0
 
     def push(self, entry: Entry, lane: str) -> None:
@@ -53,13 +59,23 @@ class Line:
         heap = buckets.get(entry.bucket)
         if heap is None:
             heap = buckets[entry.bucket] = []
-        heappush(heap, (entry.key, entry.seq, entry.version, entry))
+        item = (entry.key, entry.seq, entry.version, entry)
+        heappush(heap, item)
+        if self.round is not None and heap[0] is item:
+            self.round.offer(self, lane, item)
 
     def oldest(self, without: Collection[Entry]) -> Entry | None:
         """The oldest entry that is not held, but for some; None too if many held ones are older."""
         for entry in islice(self.ages, OLD):
             if entry.held_by is None and entry not in without:
                 return entry
+        return None
+
+    def head(self, lane: str) -> Item | None:
+        """The first item in this lane under a policy without buckets."""
+        for heap in self.lanes.get(lane, {}).values():
+            if _clean(heap):
+                return heap[0]
         return None
 
     def heads(self, lanes: Iterable[str]) -> list[Item]:

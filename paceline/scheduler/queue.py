@@ -14,6 +14,7 @@ from paceline.scheduler.entry import Entry
 from paceline.scheduler.estimates import Mean
 from paceline.scheduler.line import OPEN, Item, Key, Line
 from paceline.scheduler.policy import Policy, View
+from paceline.scheduler.rota import Rota, Round, Turn
 from paceline.scheduler.snapshot import QueueSnapshot
 
 Best = tuple[bool, Key, int, Entry]
@@ -40,6 +41,8 @@ class WaitQueue:
         self._ranked = type(policy).rank is not Policy.rank
         self._bucketed = type(policy).bucket is not Policy.bucket
         self._walks = type(policy).walk is not Policy.walk
+        self._rota: Rota | None = None
+        """Of the lines, while there are several in which nothing but their order counts."""
         self._lines: dict[tuple[float, str], Line] = {}
         self._held: dict[Entry, list[Entry]] = {}
         """Followers by leader."""
@@ -69,6 +72,7 @@ class WaitQueue:
         line = self._lines.get((tier, share))
         if line is None:
             line = self._lines[tier, share] = Line(tier, share, mean_wait)
+            self._take_turns(line, view)
         entry.line = line
         line.ages[entry] = None
         self.rank(entry, view)
@@ -88,12 +92,16 @@ class WaitQueue:
         del line.ages[entry]
         if not line.ages:
             del self._lines[line.tier, line.share]
+            if self._rota is not None:
+                self._rota.drop(line)
 
     def first(
         self, lanes: Collection[str], view: QueueView, tried: Collection[Entry]
     ) -> tuple[Entry, bool] | None:
         """Who goes next of those in these lanes, and whether for its age: then it may be in any
         lane but not among the `tried`. Who is found remains where it is."""
+        if self._rota is not None and len(self._lines) > 1:
+            return self._first_in_turn(self._rota, lanes, view, tried)
         for lines in self._turns(view):
             best: Best | None = None
             for line in lines:
@@ -159,6 +167,39 @@ class WaitQueue:
             oldest_seconds=now - self.oldest().request.arrived_at,
         )
 
+    def _take_turns(self, line: Line, view: QueueView) -> None:
+        """A line is new: several go by the rota, unless the policy has more to say than an order."""
+        if self._rota is not None:
+            self._rota.join(line)
+        elif len(self._lines) > 1 and not (self._bucketed or self._ranked or self._walks):
+            self._rota = Rota(lambda line: self._turn(line, view))
+            for each in self._lines.values():
+                self._rota.join(each)
+
+    def _first_in_turn(
+        self, rota: Rota, lanes: Collection[str], view: QueueView, tried: Collection[Entry]
+    ) -> tuple[Entry, bool] | None:
+        for round in rota:
+            if (entry := self._overdue(rota, round, view, tried)) is not None:
+                return entry, True
+            while (head := round.first(lanes)) is not None:
+                if rota.stays(head[4]):
+                    return head[3], False
+        return None
+
+    def _overdue(
+        self, rota: Rota, round: Round, view: QueueView, tried: Collection[Entry]
+    ) -> Entry | None:
+        """Who arrived first of those that are overdue, among the lines that are asked."""
+        found: list[Entry] = []
+        for line in round.some():
+            entry = line.oldest(tried)
+            if entry is not None and rota.stays(line):
+                view.waits = line.waits
+                if self._policy.overdue(entry.request, view):
+                    found.append(entry)
+        return min(found, key=_seq, default=None)
+
     def _turns(self, view: QueueView) -> Iterable[Collection[Line]]:
         """Lines that may go together, those whose turn it is first."""
         lines = self._lines.values()
@@ -171,7 +212,7 @@ class WaitQueue:
             yield [line for line, turn in turns.items() if turn == now]
             turns = {line: turn for line, turn in turns.items() if turn != now}
 
-    def _turn(self, line: Line, view: QueueView) -> tuple[float, float]:
+    def _turn(self, line: Line, view: QueueView) -> Turn:
         return -line.tier, self._policy.turn(line.share, view)
 
     def _best(
