@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import random
 from collections.abc import Container, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from paceline.scheduler.config import SchedulerConfig
 from paceline.scheduler.entry import Entry
@@ -65,8 +66,7 @@ class View:
         return load + OWN_WORK * uncached if uncached > 0 else load
 
 
-@dataclass(slots=True)
-class Placed:
+class Placed(Struct, frozen=True):
     """Where a request goes; or what it waits for, which is the next event if nothing is said."""
 
     to: Backend | None = None
@@ -119,7 +119,9 @@ class Choice:
             every = [b for b in every if b.id != entry.avoid]
         if len(every) < 2:
             return every
-        load = sum([len(backend.in_flight) for backend in every])
+        load = 0
+        for backend in every:
+            load += len(backend.in_flight)
         bound = self._config.load_factor * load / len(every) + SLACK
         return [backend for backend in every if len(backend.in_flight) <= bound]
 
