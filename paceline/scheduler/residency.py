@@ -65,7 +65,6 @@ class Residency:
 
     def launch(self, entry: Entry, late: bool) -> Entries:
         """The entry starts here; `late` caches publish what it computes only at `computed`."""
-        cached = 0
         for node in entry.nodes:
             presence = node.at.get(self.id)
             if presence is None:
@@ -74,26 +73,32 @@ class Residency:
             if not presence.flying:
                 self.flying_tokens += node.tokens
             presence.flying += 1
+            if not late:
+                continue
             if presence.holders:
-                cached += 1
-            elif late:
+                presence.holders += 1
+                entry.owned += 1
+            else:
                 presence.computing[entry] = None
         own = entry.tail_tokens + entry.output_tokens
         self.flying_tokens += own
         self._occupied += own
-        if not late:
-            return self.computed(entry)
-        self._hold(entry, cached)
-        return self._shrink({})
+        return self._shrink({}) if late else self.computed(entry)
 
     def computed(self, entry: Entry) -> Entries:
         """The entry's whole prompt can be matched from now on."""
         entry.computed = True
         changed: Entries = {}
-        for node in self._hold(entry, len(entry.nodes)):
-            for waiting in node.waiting:
-                waiting.match[self.id] = node.end
-                changed[waiting] = None
+        for node in islice(entry.nodes, entry.owned, None):
+            presence = node.at[self.id]
+            presence.holders += 1
+            if presence.computing:
+                presence.computing.pop(entry, None)
+            if presence.holders == 1:
+                for waiting in node.waiting:
+                    waiting.match[self.id] = node.end
+                    changed[waiting] = None
+        entry.owned = len(entry.nodes)
         return self._shrink(changed)
 
     def land(self, entry: Entry, output_tokens: int | None) -> Entries:
@@ -123,18 +128,6 @@ class Residency:
         while self._recent:
             self._evict(changed)
         return changed
-
-    def _hold(self, entry: Entry, upto: int) -> list[Node]:
-        fresh = []
-        for node in islice(entry.nodes, entry.owned, upto):
-            presence = node.at[self.id]
-            if presence.computing:
-                presence.computing.pop(entry, None)
-            if not presence.holders:
-                fresh.append(node)
-            presence.holders += 1
-        entry.owned = upto
-        return fresh
 
     def _shrink(self, changed: Entries) -> Entries:
         """Evict until what is left fits; adds those whose match changed to `changed`."""

@@ -166,7 +166,8 @@ class Scheduler:
         else:
             self._outputs.add(request.model, output_tokens // request.n)
         self.policy.finished(request, output_tokens)
-        self._end(entry, output_tokens)
+        del self._entries[request.id]
+        self._land(entry, output_tokens)
 
     def _fail(self, event: Failed, now: float) -> None:
         if not event.retry:
@@ -236,8 +237,8 @@ class Scheduler:
         self._view.backends = self._fleet.all
         self.policy.entered(entry.request, self._view)
 
-    def _end(self, entry: Entry | None, output_tokens: int | None = None) -> None:
-        """The request is over; with `output_tokens` its KV stays in the backend's cache."""
+    def _end(self, entry: Entry | None) -> None:
+        """The request is over without an answer."""
         if entry is None:
             return
         del self._entries[entry.request.id]
@@ -247,9 +248,10 @@ class Scheduler:
             entry.waiting = False
             self._trie.drop(entry)
         else:
-            self._land(entry, output_tokens)
+            self._land(entry, None)
 
     def _land(self, entry: Entry, output_tokens: int | None) -> None:
+        """It left its backend; with `output_tokens` its KV stays in the cache there."""
         self._waiting.release(entry)
         self._waiting.open(entry.backend)
         self._waiting.rerank(self._fleet[entry.backend].land(entry, output_tokens))
