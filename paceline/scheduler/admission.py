@@ -74,14 +74,13 @@ class Admission:
         """No deadline is before this one, which may be of somebody who is gone."""
         return self._expiries[0][0] if self._expiries else math.inf
 
-    def next_expiry(self) -> float | None:
-        """The earliest deadline of those that wait."""
+    def next_expiry(self) -> float:
+        """The earliest deadline of those that wait; infinite if nobody does."""
         while self._expiries and not self._expiries[0][2].waiting:
             heappop(self._expiries)
-        return self._expiries[0][0] if self._expiries else None
+        return self._expiries[0][0] if self._expiries else math.inf
 
     def pop_expired(self, now: float) -> Entry | None:
         """One whose deadline has come; it must be ended before the next is asked for, since one
         that came back after a failure is listed twice."""
-        expiry = self.next_expiry()
-        return heappop(self._expiries)[2] if expiry is not None and expiry <= now else None
+        return heappop(self._expiries)[2] if self.next_expiry() <= now else None

@@ -35,7 +35,8 @@ class Backend:
         self._silent: Entries = {}
         """In-flight requests of which no byte was seen, started or not."""
         self.blind: deque[Entry] = deque()
-        """Unstarted requests that show no first byte before their end."""
+        """Unstarted requests that show no first byte before their end: `settle` is due at the
+        `starts_at` of the first one."""
         self._clear_at = 0.0
         self.id = spec.id
         self.spec = spec
@@ -115,10 +116,6 @@ class Backend:
                 if not entry.computed:
                     changed |= self.cache.computed(entry)
         return changed
-
-    def next_settle(self) -> float | None:
-        """When `settle` would change something."""
-        return self.blind[0].starts_at if self.blind else None
 
     def report(self, waiting: int, now: float, asked_at: float) -> None:
         """The engine told how many of its requests wait: the newest of those it had when asked."""

@@ -72,11 +72,23 @@ class Line:
         return None
 
     def head(self, lane: str) -> Item | None:
-        """The first item in this lane under a policy without buckets."""
-        for heap in self.lanes.get(lane, {}).values():
-            if _clean(heap):
-                return heap[0]
-        return None
+        """The first item in this lane, whatever its bucket."""
+        first: Item | None = None
+        buckets = self.lanes.get(lane)
+        if buckets is not None:
+            for heap in buckets.values():
+                if _clean(heap) and (first is None or heap[0] < first):
+                    first = heap[0]
+        return first
+
+    def first(self, lanes: Iterable[str]) -> Item | None:
+        """The first item in these lanes."""
+        first: Item | None = None
+        for lane in lanes:
+            item = self.head(lane)
+            if item is not None and (first is None or item < first):
+                first = item
+        return first
 
     def heads(self, lanes: Iterable[str]) -> list[Item]:
         """The first item of each bucket in these lanes."""

@@ -226,11 +226,11 @@ class WaitQueue:
         item: Item | None
         if self._walks and (walk := self._policy.walk(view)) is not None:
             item = line.along(walk, lanes)
-        else:
+        elif self._ranked:
             heads = line.heads(lanes)
-            if self._ranked and (len(heads) > 1 or len(self._lines) > 1):
-                return min([(True, self._now(h[3], view), h[1], h[3]) for h in heads], default=None)
-            item = min(heads, default=None)
+            return min([(True, self._now(h[3], view), h[1], h[3]) for h in heads], default=None)
+        else:
+            item = line.first(lanes)
         return None if item is None else (True, item[0], item[1], item[3])
 
     def _now(self, entry: Entry, view: QueueView) -> Key:

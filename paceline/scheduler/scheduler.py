@@ -96,11 +96,7 @@ class Scheduler:
 
     def deadline(self) -> float | None:
         """When to send a `Tick` if nothing else happens before; None for never."""
-        if not self._admission.waiting:
-            return None
-        times = [t for backend in self._fleet.all if (t := backend.next_settle()) is not None]
-        deadline = self._waiting.deadline()
-        return min(times if deadline is None else [*times, deadline], default=None)
+        return self._waiting.deadline() if self._admission.waiting else None
 
     def snapshot(self, now: float) -> Snapshot:
         """The state at `now`, for people and metrics."""

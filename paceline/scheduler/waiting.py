@@ -93,12 +93,15 @@ class Waiting:
                 if leader.computed or now >= leader.dispatched_at + self._patience:
                     self.release(leader)
 
-    def deadline(self) -> float | None:
-        """When time alone changes something about those that wait: patience or a wait ends."""
-        times = [
-            leader.dispatched_at + self._patience
-            for queue in self.queues.values()
-            for leader in queue.leaders()
-        ]
-        expiry = self.admission.next_expiry()
-        return min(times if expiry is None else [*times, expiry], default=None)
+    def deadline(self) -> float:
+        """When time alone changes something about those that wait; there must be somebody."""
+        soonest = self.admission.next_expiry()
+        for queue in self.queues.values():
+            for leader in queue.leaders():
+                late = leader.dispatched_at + self._patience
+                if late < soonest:
+                    soonest = late
+        for backend in self._fleet.all:
+            if backend.blind and backend.blind[0].starts_at < soonest:
+                soonest = backend.blind[0].starts_at
+        return soonest
