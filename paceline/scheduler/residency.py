@@ -6,12 +6,15 @@ as any prompt with it does. That is LRU with the leaf evicted first, as both eng
 
 from __future__ import annotations
 
-import math
 from collections import OrderedDict
 from itertools import islice
 
 from paceline.scheduler.entry import Entries, Entry
 from paceline.scheduler.trie import Node, Presence, Trie
+
+UNKNOWN_POOL = 4_000_000
+"""Tokens that are remembered of a pool of unknown size, so that the trie is bounded by the pools in
+any case: 31,000 blocks of 128 tokens, 8 MB a backend."""
 
 
 class Residency:
@@ -22,7 +25,7 @@ class Residency:
         self.id = id
         self.capacity: int | None = None
         """Tokens in the pool; None when unknown."""
-        self._limit = math.inf
+        self._limit = UNKNOWN_POOL
         self.flying_tokens = 0
         """Tokens that in-flight requests use or are expected to: each node counted once."""
         self._trie = trie
@@ -41,7 +44,7 @@ class Residency:
     def resize(self, capacity: int | None) -> Entries:
         """The pool has this many tokens."""
         self.capacity = capacity
-        self._limit = math.inf if capacity is None else capacity
+        self._limit = UNKNOWN_POOL if capacity is None else capacity
         return self._shrink({})
 
     def new_tokens(self, entry: Entry) -> int:
