@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Iterator
 
 from paceline.scheduler.config import SchedulerConfig
@@ -34,9 +34,9 @@ class Backend:
         self._unstarted: Entries = {}
         self._silent: Entries = {}
         """In-flight requests of which no byte was seen, started or not."""
-        self.blind: deque[Entry] = deque()
-        """Unstarted requests that show no first byte before their end: `settle` is due at the
-        `starts_at` of the first one."""
+        self.blind: OrderedDict[Entry, None] = OrderedDict()
+        """In-flight requests that show no first byte before their end, until `settle` counts them
+        as computed; they leave when they end, however late their estimate."""
         self._clear_at = 0.0
         self.id = spec.id
         self.spec = spec
@@ -93,7 +93,7 @@ class Backend:
         self.in_flight[entry] = None
         self._silent[entry] = None
         if not entry.request.streaming:
-            self.blind.append(entry)
+            self.blind[entry] = None
         return self.cache.launch(entry, self.spec.leader_first)
 
     def first_byte(self, entry: Entry, now: float) -> Entries:
@@ -102,20 +102,23 @@ class Backend:
             self._learn_rate(entry, now)
             self._start(entry)
         self._silent.pop(entry, None)
-        while self.blind and self.blind[0].dispatched_at < entry.dispatched_at:
-            self._start(self.blind.popleft())
+        while self.blind and next(iter(self.blind)).dispatched_at < entry.dispatched_at:
+            self._start(self.blind.popitem(last=False)[0])
         return {} if entry.computed else self.cache.computed(entry)
 
     def settle(self, now: float) -> Entries:
         """Count those whose first byte cannot be seen as computed once their time is past."""
         changed: Entries = {}
-        while self.blind and self.blind[0].starts_at <= now:
-            entry = self.blind.popleft()
-            if entry in self.in_flight:
-                self._start(entry)
-                if not entry.computed:
-                    changed |= self.cache.computed(entry)
+        while self.blind and self.settles_at() <= now:
+            entry, _ = self.blind.popitem(last=False)
+            self._start(entry)
+            if not entry.computed:
+                changed |= self.cache.computed(entry)
         return changed
+
+    def settles_at(self) -> float:
+        """When `settle` changes something; there must be somebody `blind`."""
+        return next(iter(self.blind)).starts_at
 
     def report(self, waiting: int, now: float, asked_at: float) -> None:
         """The engine told how many of its requests wait: the newest of those it had when asked."""
@@ -129,7 +132,9 @@ class Backend:
             self.prefill_rate.value /= RATE_STEP
             for entry in early:
                 self._queue(entry, now)
-            self.blind.extendleft(reversed(early))
+            for entry in reversed(early):
+                self.blind[entry] = None
+                self.blind.move_to_end(entry, last=False)
         elif any(not entry.request.streaming for entry in late):
             self.prefill_rate.value *= RATE_STEP
 
@@ -137,6 +142,7 @@ class Backend:
         """The request left the engine; None for `output_tokens` when it did not finish."""
         self._start(entry)
         self._silent.pop(entry, None)
+        self.blind.pop(entry, None)
         del self.in_flight[entry]
         if output_tokens is None or entry.computed:
             return self.cache.land(entry, output_tokens)

@@ -218,7 +218,7 @@ class Scheduler:
     def _settle(self, now: float) -> None:
         """Prefills that nobody sees end."""
         for backend in self._fleet.all:
-            if backend.blind and backend.blind[0].starts_at <= now:
+            if backend.blind and backend.settles_at() <= now:
                 self._waiting.open(backend.id)
                 self._waiting.rerank(backend.settle(now))
 

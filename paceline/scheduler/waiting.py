@@ -102,6 +102,6 @@ class Waiting:
                 if late < soonest:
                     soonest = late
         for backend in self._fleet.all:
-            if backend.blind and backend.blind[0].starts_at < soonest:
-                soonest = backend.blind[0].starts_at
+            if backend.blind and backend.settles_at() < soonest:
+                soonest = backend.settles_at()
         return soonest

@@ -98,9 +98,7 @@ def tell(scheduler: Scheduler, specs: list[BackendSpec], story: Story) -> list[l
     story=st.lists(st.one_of(arrivals, others), min_size=5, max_size=40),
 )
 @settings(max_examples=100, deadline=None)
-def test_decides_as_the_queue_does(
-    policy: type[Policy], backends: list[Any], story: Story
-) -> None:
+def test_decides_as_the_queue_does(policy: type[Policy], backends: list[Any], story: Story) -> None:
     """Every action and deadline of any story is the same if all requests go through a queue."""
     specs = [backend(f"b{number}", **facts) for number, facts in enumerate(backends)]
     direct = tell(Scheduler(CONFIG, policy(), seed=1), specs, story)
@@ -142,21 +140,29 @@ def test_a_slow_upload_may_be_overdue_on_arrival() -> None:
     assert talk.dispatches["c"].reason == "direct"
 
 
-def test_memory_stays_flat() -> None:
-    """Distinct prompts come and go: what 2,000 leave behind, 10,000 do not exceed."""
-    config = SchedulerConfig(recent_requests=500)
-    talk = Talk(backend("b1", kv_tokens=None), backend("b2", kv_tokens=20_000), config=config)
+@pytest.mark.parametrize("streaming", [True, False])
+def test_memory_stays_flat(streaming: bool) -> None:
+    """Distinct prompts come and go, faster than the engines are believed to prefill: what 2,000
+    leave behind, 10,000 do not exceed."""
+    config = SchedulerConfig(recent_requests=300)
+    wide = {"chunk_tokens": 20_000}
+    talk = Talk(
+        backend("b1", kv_tokens=None, **wide),
+        backend("b2", kv_tokens=20_000, **wide),
+        config=config,
+    )
     held: list[int] = []
     for number in range(10_000):
+        now = number / 1000
         pieces = [f"{number}.{block}".encode() for block in range(3)]
-        asked = structs.replace(request(str(number), at=number), prefix=chain(b"test", pieces))
-        talk.say(Arrived(asked), number)
-        talk.first_byte(str(number), number + 0.2)
-        talk.finish(str(number), number + 0.5)
+        asked = request(str(number), at=now, tail=310, streaming=streaming)
+        assert talk.say(Arrived(structs.replace(asked, prefix=chain(b"test", pieces))), now)
         talk.dispatches.clear()
+        if number >= 8:
+            talk.finish(str(number - 8), now)
         if number in {2_000, 9_999}:
             held.append(sys.getallocatedblocks())
-    picture = talk.scheduler.snapshot(10_000.0)
-    assert picture.trie_nodes <= 500 + 20_000 // 300
+    picture = talk.scheduler.snapshot(10.0)
+    assert picture.trie_nodes <= 300 + 20_000 // 300
     assert picture.trie_blocks == 3 * picture.trie_nodes
     assert held[1] < 1.01 * held[0]
