@@ -2,9 +2,9 @@
 
     python -m bench.scheduler [direct] [waiting] [tenants] [long] [memory]
 
-`direct`: nothing waits, the usual state of a fleet with room. `waiting`: the stated number of others
-wait. `tenants`: each of them of a tenant of its own. `long`: prompts of 128k tokens. `memory`:
-a million distinct prompts come and go; not in the default, as it takes a minute.
+`direct`: nothing waits, the usual state of a fleet with room. `waiting`: the stated number of
+others wait. `tenants`: they belong to so many tenants. `long`: prompts of 128k tokens. `memory`: a
+million distinct prompts come and go; only when named, as it takes a minute.
 
 Times are of `handle` and of `deadline`, which the proxy asks after each event, and of the best of
 `ROUNDS` rounds, since what else the machine does only adds to them. To compare two versions run one
@@ -17,7 +17,7 @@ import gc
 import resource
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import count, islice
 from random import Random
 
@@ -160,7 +160,11 @@ def titles(*cells: str) -> None:
 
 def direct() -> None:
     titles("direct", "policy", "backends")
-    kinds = {"json32": distinct, "stream32": lambda: distinct(True), "families": families}
+    kinds: dict[str, Callable[[], Requests]] = {
+        "json32": distinct,
+        "stream32": lambda: distinct(True),
+        "families": families,
+    }
     for backends in (2, 16, 64):
         for kind, source in kinds.items():
             for policy in ("auto", "fcfs"):
@@ -224,7 +228,7 @@ CASES = {
 @click.command()
 @click.argument("cases", nargs=-1, type=click.Choice(list(CASES)))
 def main(cases: tuple[str, ...]) -> None:
-    """Print what a request costs the scheduler in these cases, all but `memory` if none is named."""
+    """Print what a request costs the scheduler in these cases; without a name all but `memory`."""
     gc.set_threshold(COLLECT_AFTER)
     for case in cases or list(CASES)[:-1]:
         CASES[case]()

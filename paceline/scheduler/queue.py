@@ -1,14 +1,14 @@
 """The waiting queue of one model: lines by priority and share, each in the policy's order.
 
-A decision looks at the lines whose turn it is and at the first entry of each of their buckets; all
-else is O(log n).
+A decision looks at the first entry of each bucket; all else is O(log n). Of several lines, and
+without buckets, `rota` finds the one whose turn it is; with buckets each line is looked at.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import islice
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from paceline.scheduler.entry import Entry
 from paceline.scheduler.estimates import Mean
@@ -16,6 +16,9 @@ from paceline.scheduler.line import OPEN, Item, Key, Line
 from paceline.scheduler.policy import Policy, View
 from paceline.scheduler.rota import Rota, Round, Turn
 from paceline.scheduler.snapshot import QueueSnapshot
+
+if TYPE_CHECKING:
+    from paceline.scheduler.fleet import Backend
 
 Best = tuple[bool, Key, int, Entry]
 """False for its age, which sorts first; key; order of arrival; who."""
@@ -168,7 +171,7 @@ class WaitQueue:
         )
 
     def _take_turns(self, line: Line, view: QueueView) -> None:
-        """A line is new: several go by the rota, unless the policy has more to say than an order."""
+        """A line is new: several go by the rota, unless the policy says more than an order."""
         if self._rota is not None:
             self._rota.join(line)
         elif len(self._lines) > 1 and not (self._bucketed or self._ranked or self._walks):

@@ -21,9 +21,9 @@ Turn = tuple[float, float]
 Head = tuple[Key, int, int, Entry, Line]
 """A line's item, and the line."""
 LOOK = 16
-"""Lines of a round that are asked at a time whether their oldest is overdue, in rotation. Of n lines
-each is asked every n/16 decisions at the latest; with n that wait, a mean wait is n decisions or
-more, so the bound of three mean waits is kept to 2%."""
+"""Lines of a round that are asked at a time whether their oldest is overdue, in rotation. Each of n
+is asked within n/16 decisions; since so many wait, a mean wait is n decisions or more, and a bound
+of three mean waits is kept to 2%."""
 
 
 class Round:

@@ -83,7 +83,7 @@ class Scheduler:
 
     def handle(self, event: Event, now: float) -> list[Action]:
         """Take one event at time `now` (seconds); returns what to do, in this order."""
-        self._actions = actions = []
+        self._actions = []
         self._arriving = None
         self._view.now = now
         self._take[type(event)](event, now)
@@ -92,7 +92,7 @@ class Scheduler:
         self._settle(now)
         if self._admission.waiting:
             self._serve_all(now)
-        return actions
+        return self._actions
 
     def deadline(self) -> float | None:
         """When to send a `Tick` if nothing else happens before; None for never."""
