@@ -14,10 +14,10 @@ import msgspec
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """One request to come: seconds after the start, and its token ids."""
+    """One request to come: seconds after the start, and its token ids or text."""
 
     at: float
-    ids: list[int]
+    prompt: list[int] | str
     output_tokens: int
 
 
@@ -69,8 +69,12 @@ def families(
     return prompts
 
 
-async def send(url: str, model: str, prompts: Sequence[Prompt]) -> list[Result]:
-    """Send each prompt at its time as a streamed completion; RuntimeError for a bad answer."""
+async def send(url: str | Sequence[str], model: str, prompts: Sequence[Prompt]) -> list[Result]:
+    """Send each prompt at its time as a streamed completion, to several addresses in turn.
+
+    RuntimeError for a bad answer.
+    """
+    urls = [url] if isinstance(url, str) else url
     connector = aiohttp.TCPConnector(limit=0)
     timeout = aiohttp.ClientTimeout(total=None)
     async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
@@ -78,8 +82,8 @@ async def send(url: str, model: str, prompts: Sequence[Prompt]) -> list[Result]:
         start = time.monotonic()
         return await asyncio.gather(
             *(
-                _send(session, url, prompt, body, start)
-                for prompt, body in zip(prompts, bodies, strict=True)
+                _send(session, urls[i % len(urls)], prompt, body, start)
+                for i, (prompt, body) in enumerate(zip(prompts, bodies, strict=True))
             )
         )
 
@@ -88,7 +92,7 @@ def _body(model: str, prompt: Prompt) -> bytes:
     return msgspec.json.encode(
         {
             "model": model,
-            "prompt": prompt.ids,
+            "prompt": prompt.prompt,
             "max_tokens": prompt.output_tokens,
             "ignore_eos": True,
             "temperature": 0,

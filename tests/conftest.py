@@ -1,6 +1,6 @@
 """Property tests draw the same examples each time, so that a red gate has a cause in the change.
 
-`HYPOTHESIS_PROFILE=explore pytest` draws new ones, twenty times as many where a test sets no number.
+`HYPOTHESIS_PROFILE=explore pytest` draws new ones, twenty times as many where a test sets none.
 """
 
 from __future__ import annotations

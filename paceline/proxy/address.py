@@ -1,14 +1,28 @@
-"""Where an engine is reached: a backend's URL, taken apart and checked in one place."""
+"""Where and how an engine is reached: a backend's URL, key and certificates, read in one place."""
 
 from __future__ import annotations
 
+import ssl
 from urllib.parse import SplitResult, urlsplit
 
 from msgspec import Struct, structs
 
+from paceline.proxy import tls
+from paceline.proxy.config import BackendConfig
+from paceline.proxy.keys import BadKeys, secret
+
 
 class BadAddress(ValueError):
     """Not the base URL of an engine; the message says why and shows no credentials."""
+
+
+class Secret(str):
+    """Text that is not shown by accident."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'***'"
 
 
 class Address(Struct, frozen=True, kw_only=True):
@@ -20,6 +34,10 @@ class Address(Struct, frozen=True, kw_only=True):
     tls: bool = False
     base: str = ""
     """Path in front of every request's own, without a slash at its end."""
+    key: Secret = Secret()
+    """The engine's own API key, sent instead of the client's; empty for none."""
+    context: ssl.SSLContext | None = None
+    """How to speak TLS there; None for the system's authorities."""
 
     @property
     def authority(self) -> str:
@@ -27,9 +45,29 @@ class Address(Struct, frozen=True, kw_only=True):
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{host}:{self.port}"
 
+    @property
+    def place(self) -> tuple[str, bool, str]:
+        """What tells two engines apart."""
+        return self.authority, self.tls, self.base
+
     def url(self, path: str) -> str:
         """The address of one of the engine's paths."""
         return f"{'https' if self.tls else 'http'}://{self.authority}{self.base}{path}"
+
+
+def reach(config: BackendConfig) -> Address:
+    """A configured backend's address, with what it takes to be let in; raises BadAddress."""
+    found = parse(config.url, config.name)
+    if (config.ca_file or config.cert_file) and not found.tls:
+        raise BadAddress(f"Certificates need https, got {config.url}")
+    try:
+        key = Secret(secret(config.api_key_env) if config.api_key_env else "")
+        context = tls.for_engine(config)
+    except (BadKeys, tls.BadCertificate) as error:
+        raise BadAddress(str(error)) from None
+    if not key.isascii() or not key.isprintable():
+        raise BadAddress(f"{config.api_key_env} is not a key")
+    return structs.replace(found, key=key, context=context)
 
 
 def parse(url: str, name: str = "") -> Address:

@@ -11,11 +11,18 @@ from paceline.proxy.errors import ApiError
 from paceline.proxy.request import Request
 
 
-class Limits(Struct, frozen=True):
-    """Bytes."""
+class Limits(Struct, frozen=True, kw_only=True):
+    """What a connection may send: bytes, and seconds for them."""
 
     head: int
     body: int
+    head_seconds: float = 10.0
+    body_seconds: float = 30.0
+    """Longest silence in a body."""
+    body_rate: float = 4096.0
+    """Bytes a second that a body must bring on average."""
+    idle_seconds: float = 30.0
+    """Longest wait for the next request."""
 
 
 def check(request: Request, limits: Limits) -> None:
@@ -40,6 +47,12 @@ def head_size(message: RawRequestMessage) -> int:
 def head_too_large() -> ApiError:
     """The answer to a head above its limit."""
     return ApiError(431, "The request's head is too large.", reason="head_too_large")
+
+
+def too_many_connections() -> ApiError:
+    """The answer to a connection above their number."""
+    message = "Too many connections are open."
+    return ApiError(503, message, reason="connections", retry_after=1.0)
 
 
 def too_large(limits: Limits) -> ApiError:

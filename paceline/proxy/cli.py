@@ -1,4 +1,4 @@
-"""The command line: `paceline serve | emulate | sim | calibrate | policies | check`."""
+"""The command line: `paceline serve | emulate | sim | calibrate | policies | check | key`."""
 
 from __future__ import annotations
 
@@ -94,6 +94,7 @@ def cli() -> None:
 @click.option("--host", metavar="ADDRESS", help="Where to listen.  [default: 127.0.0.1]")
 @click.option("--port", metavar="N", type=PORT, help="TCP port.  [default: 8000]")
 @click.option("--log-format", type=click.Choice(["console", "json"]), help="[default: console]")
+@click.option("--replace", metavar="PID", type=int, help="Take over that proxy's port; it drains.")
 def serve(
     path: Path | None,
     backends: tuple[str, ...],
@@ -101,25 +102,49 @@ def serve(
     host: str | None,
     port: int | None,
     log_format: str | None,
+    replace: int | None,
 ) -> None:
     """Run the proxy.
 
     Without backends, two emulated engines are started inside: one plays vLLM, one SGLang. Options
-    given here override the file's. SIGTERM and SIGINT let open streams finish first.
+    given here override the file's. SIGTERM and SIGINT let open streams finish first, SIGHUP
+    reloads the file.
     """
-    from paceline.proxy.load import Flags
+    from paceline.proxy.load import Flags, load_config
 
-    config = _load(
-        path,
-        Flags(host=host, port=port, backends=backends, policy=policy, log_format=log_format),
-    )
-    from paceline.proxy.compose import run
+    flags = Flags(host=host, port=port, backends=backends, policy=policy, log_format=log_format)
+    config = _load(path, flags)
+    from paceline.proxy.life import Plan, run
     from paceline.proxy.listen import CannotListen
 
+    plan = Plan(
+        config=config,
+        reread=lambda: load_config(path, flags),
+        file=str(path or ""),
+        replaces=replace,
+    )
     try:
-        run(config)
+        run(plan)
     except CannotListen as error:
         raise click.ClickException(str(error)) from error
+
+
+@cli.command()
+@click.argument("tenant")
+def key(tenant: str) -> None:
+    """Make an API key for TENANT.
+
+    The key goes to stderr, and only there; the line for `keys_file`, with its hash, to stdout:
+    `paceline key acme >> keys`.
+    """
+    from paceline.proxy.keys import BadKeys, make
+
+    try:
+        made, line = make(tenant)
+    except BadKeys:
+        raise click.ClickException("a name has letters, digits and . _ @ : - only") from None
+    click.echo(made, err=True)
+    click.echo(line)
 
 
 @cli.command()
@@ -176,9 +201,12 @@ def check(path: Path) -> None:
 
 def _load(path: Path | None, flags: Flags | None = None) -> Config:
     from paceline.proxy.load import ConfigError, load_config
+    from paceline.proxy.secure import secure
 
     try:
-        return load_config(path, flags)
+        config = load_config(path, flags)
+        secure(config)
+        return config
     except ConfigError as error:
         raise click.ClickException(str(error)) from error
 

@@ -20,8 +20,70 @@ class ServerConfig(Struct, forbid_unknown_fields=True, kw_only=True):
     """Largest request body in MiB; a larger one is refused with 413."""
     max_header_kb: int = 32
     """Largest request head in KiB; a larger one is refused with 431."""
+    max_connections: int = 8_000
+    """Connections from clients that are served at once; one more is refused with 503."""
+    head_seconds: float = 10.0
+    """Longest time for a request's head; then 408."""
+    body_seconds: float = 30.0
+    """Longest silence while a body is uploaded; then 408."""
+    body_kb_per_second: float = 4.0
+    """Slowest upload in KiB a second, on average after `body_seconds`; then 408."""
+    idle_seconds: float = 30.0
+    """How long a connection may wait for its next request."""
+    grace_seconds: float = 0.0
+    """How long new connections are still taken after SIGTERM, while `/ready` already says no: the
+    time that a load balancer needs to notice."""
     drain_seconds: float = 30.0
-    """How long open streams may go on after SIGTERM."""
+    """How long open streams may go on after that."""
+    watch_files: bool = False
+    """Reload also when this file, or a file of keys or certificates that it names, changes; SIGHUP
+    always does."""
+
+
+class TlsConfig(Struct, forbid_unknown_fields=True, kw_only=True):
+    """`[tls]`: HTTPS for clients; plain HTTP without a certificate."""
+
+    cert_file: str = ""
+    """Certificate chain in PEM."""
+    key_file: str = ""
+    """Its private key in PEM; looked for in `cert_file` when empty."""
+    client_ca_file: str = ""
+    """Authorities in PEM of which clients must present a certificate (mTLS)."""
+
+
+class AuthConfig(Struct, forbid_unknown_fields=True, kw_only=True):
+    """`[auth]`: who may ask, by keys. `paceline key TENANT` makes one. Open to all without keys."""
+
+    keys_file: str = ""
+    """File of lines `TENANT sha256:HEX`; a tenant may have several."""
+    keys_env: str = ""
+    """Environment variable with such lines, or with commas between them."""
+    paths: list[str] = field(default_factory=list)
+    """What tenants may ask beside the scheduled paths and the lists of models; when empty, the
+    usual APIs that change nothing, and with `isolate` those of them that leave nothing in a
+    cache."""
+    isolate: bool = False
+    """Salt prompts by tenant in the engines' caches and here, so that no tenant can find out by
+    timing what another's prompts begin with. They share no prefix any longer."""
+    salt_env: str = ""
+    """Environment variable with a secret that makes the salts unguessable to those who reach the
+    engines directly; the same for all proxies in front of them."""
+
+
+class AdminConfig(Struct, forbid_unknown_fields=True, kw_only=True):
+    """`[admin]`: who may see `/metrics` and `/paceline/*`, and change the backends."""
+
+    port: int | None = None
+    """TCP port of a listener of its own; then the other one does not have these paths."""
+    host: str = "127.0.0.1"
+    """Address of that listener."""
+    keys_file: str = ""
+    """File of lines `NAME sha256:HEX`; changing backends takes such a key."""
+    keys_env: str = ""
+    """Environment variable with such lines."""
+    backend_hosts: list[str] = field(default_factory=list)
+    """Hosts that backends added through the API may have: names, `*.example`, or networks such as
+    `10.0.0.0/24`, which stand for addresses written as numbers. None may be added by default."""
 
 
 class UpstreamConfig(Struct, forbid_unknown_fields=True, kw_only=True):
@@ -76,12 +138,22 @@ class BackendConfig(Struct, forbid_unknown_fields=True, kw_only=True):
     """Requests that it runs at once; asked for when not given."""
     leader_first: bool | None = None
     """Hold requests that share a long prefix until the first of them is computed; on for SGLang."""
+    api_key_env: str = ""
+    """Environment variable with the engine's own key (its `--api-key`), sent instead of the
+    client's."""
+    ca_file: str = ""
+    """Authorities in PEM that vouch for an `https` engine, instead of the system's."""
+    cert_file: str = ""
+    """Certificate in PEM, with its key, to present to the engine (mTLS)."""
 
 
 class Config(Struct, forbid_unknown_fields=True, kw_only=True):
     """The whole configuration file."""
 
     server: ServerConfig = field(default_factory=ServerConfig)
+    tls: TlsConfig = field(default_factory=TlsConfig)
+    auth: AuthConfig = field(default_factory=AuthConfig)
+    admin: AdminConfig = field(default_factory=AdminConfig)
     upstream: UpstreamConfig = field(default_factory=UpstreamConfig)
     scheduler: SchedulerConfig = field(default_factory=SchedulerConfig)
     policy: PolicyConfig = field(default_factory=PolicyConfig)

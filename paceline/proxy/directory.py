@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from msgspec import Struct
 
 from paceline.engines.base import Kind
-from paceline.proxy.address import Address, parse
+from paceline.proxy.address import Address, reach
 from paceline.proxy.config import BackendConfig
 
 
@@ -19,6 +19,8 @@ class Entry(Struct):
     kind: Kind | None = None
     models: tuple[str, ...] = ()
     up: bool = False
+    draining: bool = False
+    """It finishes what it has and gets nothing new."""
 
     @property
     def id(self) -> str:
@@ -27,7 +29,7 @@ class Entry(Struct):
 
     def serves(self, model: str) -> bool:
         """Whether a request for `model` (empty for any) can be sent here now."""
-        return self.up and (not model or model in self.models)
+        return self.up and not self.draining and (not model or model in self.models)
 
 
 class Directory:
@@ -35,9 +37,10 @@ class Directory:
 
     def __init__(self, backends: Sequence[BackendConfig]) -> None:
         """Reads all URLs; raises BadAddress."""
-        entries = [Entry(parse(config.url, config.name), config) for config in backends]
-        self._entries = {entry.id: entry for entry in entries}
+        self._entries: dict[str, Entry] = {}
         self._turn = 0
+        for config in backends:
+            self.add(config)
 
     def __getitem__(self, id: str) -> Entry:
         return self._entries[id]
@@ -48,6 +51,19 @@ class Directory:
     def __len__(self) -> int:
         return len(self._entries)
 
+    def __contains__(self, id: str) -> bool:
+        return id in self._entries
+
+    def add(self, config: BackendConfig) -> Entry:
+        """One more, not yet up; raises BadAddress."""
+        entry = Entry(reach(config), config)
+        self._entries[entry.id] = entry
+        return entry
+
+    def remove(self, id: str) -> None:
+        """It is gone for good."""
+        del self._entries[id]
+
     def get(self, id: str) -> Address | None:
         """The address of the backend with this name, whether up or not."""
         entry = self._entries.get(id)
@@ -55,7 +71,7 @@ class Directory:
 
     def up(self) -> list[Address]:
         """The backends that may be sent requests now."""
-        return [entry.address for entry in self if entry.up]
+        return [entry.address for entry in self if entry.serves("")]
 
     def pick(self, model: str = "", avoid: str = "") -> Address | None:
         """The one whose turn it is to serve `model`; `avoid` only if there is no other."""

@@ -21,6 +21,7 @@ from paceline.scheduler.events import (
     Reject,
     Tick,
 )
+from paceline.scheduler.policy import Policy
 from paceline.scheduler.scheduler import Scheduler
 from paceline.scheduler.types import BackendSpec, Request, Usage
 
@@ -88,6 +89,12 @@ class Driver:
         """A backend told its load."""
         self._feed(LoadReported(id, running, waiting, asked_at))
 
+    def use(self, policy: Policy) -> None:
+        """Order and place by another policy from now on."""
+        now = self._loop.time()
+        self._carry_out(self.scheduler.use(policy, now))
+        self._rearm(now)
+
     async def _decide(self, id: str, event: Event) -> Dispatch | Reject:
         decided = self._feed(event, id)
         if decided is not None:
@@ -105,15 +112,19 @@ class Driver:
         """Handle one event; returns the action about `own`, wakes whom the others are about."""
         now = self._loop.time()
         actions = self.scheduler.handle(event, now)
+        decided = self._carry_out(actions, own)
+        self._rearm(now)
+        if self._observe is not None:
+            self._observe(event, actions, now)
+        return decided
+
+    def _carry_out(self, actions: list[Action], own: str = "") -> Dispatch | Reject | None:
         decided = None
         for action in actions:
             if action.id == own:
                 decided = action
             elif (future := self._waiting.pop(action.id, None)) and not future.done():
                 future.set_result(action)
-        self._rearm(now)
-        if self._observe is not None:
-            self._observe(event, actions, now)
         return decided
 
     def _rearm(self, now: float) -> None:

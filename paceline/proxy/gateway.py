@@ -14,14 +14,18 @@ from paceline.proxy.record import Record
 from paceline.proxy.retries import RetryBudget
 
 if TYPE_CHECKING:
+    from paceline.proxy.access import Access
+    from paceline.proxy.admin import Admin
     from paceline.proxy.driver import Driver
+    from paceline.proxy.salts import Salts
     from paceline.proxy.upstream import Pool
 
 
-class Gateway(Struct, frozen=True, kw_only=True, eq=False):
+class Gateway(Struct, kw_only=True, eq=False):
     """One proxy: its settings, its parts, and what hangs on its requests."""
 
     config: Config
+    """A reload replaces it."""
     driver: Driver
     pool: Pool
     directory: Directory
@@ -32,6 +36,12 @@ class Gateway(Struct, frozen=True, kw_only=True, eq=False):
     retries: RetryBudget
     seed: bytes
     """Seeds the block keys, so that a client cannot aim at another's prefix."""
+    access: Access
+    """Who may ask what."""
+    salts: Salts | None
+    """What keeps tenants' prompts apart; None where they share prefixes. A reload replaces it."""
+    admin: Admin
+    """Shows and changes the backends."""
     ready: Callable[[], bool]
     """Whether `/ready` says yes."""
     metrics: Callable[[], tuple[bytes, str]]

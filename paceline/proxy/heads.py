@@ -29,6 +29,7 @@ def request_head(request: Request, backend: Address, request_id: str, length: in
         b"%b %b HTTP/1.1" % (request.method.encode(), target),
         _host_line(backend.host, backend.port),
         *request.kept,
+        *credentials(request, backend),
         b"X-Forwarded-For: " + (peer if passed is None else passed + b", " + peer),
         b"X-Request-Id: " + request_id.encode(),
     ]
@@ -40,17 +41,20 @@ def request_head(request: Request, backend: Address, request_id: str, length: in
 
 def get_head(request: Request, backend: Address, path: str) -> bytes:
     """The head of a GET of our own, with the credentials of the client it is made for."""
-    credentials = [h for h in request.raw_headers if h[0].lower() in CREDENTIALS]
     lines = [
         b"GET %b HTTP/1.1" % (backend.base + path).encode(),
         _host_line(backend.host, backend.port),
-        *(b"%b: %b" % header for header in credentials),
+        *credentials(request, backend),
         b"\r\n",
     ]
     return b"\r\n".join(lines)
 
 
-CREDENTIALS = frozenset((b"authorization", b"x-api-key"))
+def credentials(request: Request, backend: Address) -> list[bytes]:
+    """The lines that let a request into an engine: those of its own key, or the client's."""
+    if backend.key:
+        return [b"Authorization: Bearer " + backend.key.encode()]
+    return request.credentials
 
 
 def reply_head(head: ReplyHead, ours: bytes, *, chunked: bool, close: bool) -> bytes:

@@ -19,12 +19,12 @@ from aiohttp.streams import StreamReader
 
 from paceline.proxy import checks
 from paceline.proxy.errors import ApiError, response
+from paceline.proxy.patience import Patience
 from paceline.proxy.request import Reply, Request
 
-KEEPALIVE_SECONDS = 30.0
-"""How long a connection may be idle; a head that dribbles in is cut after this time too."""
-STALL_SECONDS = 30.0
-"""Longest silence while a body is uploaded."""
+LINGER_SECONDS = 1.0
+"""How long a connection without a request is kept once the proxy stops: the next request may be on
+its way, and would be lost."""
 MAX_PIPELINED = 8
 """Requests read ahead of their turn; then the client has to wait."""
 
@@ -32,6 +32,8 @@ Handler = Callable[[Request], Awaitable[Reply | None]]
 """Gives the answer, or None once it has been written."""
 Unread = Callable[[Request, ApiError | None], Reply | None]
 """Hears of a request that is not read to its end, and why; None: because the client left."""
+Gate = Callable[[Request], None]
+"""Looks at a head before the body is read; raises ApiError."""
 
 log = structlog.get_logger()
 
@@ -39,8 +41,8 @@ log = structlog.get_logger()
 class Connections(Protocol):
     """Who keeps count of the connections: the server."""
 
-    def add(self, inbound: Inbound) -> None:
-        """This one has begun."""
+    def add(self, inbound: Inbound) -> bool:
+        """This one has begun; False if it is one too many."""
         ...
 
     def discard(self, inbound: Inbound) -> None:
@@ -52,7 +54,12 @@ class Inbound(BaseProtocol):
     """One connection from a client."""
 
     def __init__(
-        self, server: Connections, handler: Handler, unread: Unread, limits: checks.Limits
+        self,
+        server: Connections,
+        gate: Gate,
+        handler: Handler,
+        unread: Unread,
+        limits: checks.Limits,
     ) -> None:
         loop = asyncio.get_running_loop()
         parser = HttpRequestParser(
@@ -68,6 +75,7 @@ class Inbound(BaseProtocol):
         super().__init__(loop, parser)
         self._requests = parser
         self._server = server
+        self._gate = gate
         self._handler = handler
         self._unread = unread
         self._limits = limits
@@ -76,17 +84,20 @@ class Inbound(BaseProtocol):
         self._uploading: tuple[Request, StreamReader] | None = None
         self._task: asyncio.Task[None] | None = None
         self._in_parts = False  # the head that comes next has begun in an earlier read
+        self._head_begun = False  # it has, and there is no request before it
         self._held = False  # reading has stopped until the queue is empty
         self._last = False  # nothing that is still to come is read
-        self._deadline = 0.0
-        self._fires_at = 0.0
-        self._timer: asyncio.TimerHandle | None = None
+        self._served = False  # a request was answered
+        self._ending = False  # the next answer is the last one
+        self._current: Request | None = None
+        self._upload_began = 0.0
+        self._patience = Patience(loop, self._late)
         self._drained: asyncio.Future[None] | None = None
 
     @property
-    def idle(self) -> bool:
-        """Whether no request is being answered."""
-        return self._task is None
+    def _idle(self) -> bool:
+        """Whether there is no request, though one may have begun to come."""
+        return self._task is None and self._uploading is None and not self._queue
 
     # asyncio's callbacks
 
@@ -96,15 +107,16 @@ class Inbound(BaseProtocol):
         if isinstance(peer, tuple):
             self._remote = peer[0]
         transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        self._server.add(self)
-        self._wait(KEEPALIVE_SECONDS)
+        if self._server.add(self):
+            self._patience.wait(self._limits.head_seconds)
+        else:
+            self._refuse(checks.too_many_connections())
 
     def connection_lost(self, exc: BaseException | None) -> None:
         super().connection_lost(exc)
         self._last = True
         self._server.discard(self)
-        if self._timer is not None:
-            self._timer.cancel()
+        self._patience.end()
         if self._task is not None:
             self._task.cancel()
         if self._uploading is not None:
@@ -123,6 +135,10 @@ class Inbound(BaseProtocol):
             if self._in_parts or len(data) > self._limits.head:
                 messages = self._checked(messages)
             self._queue.extend(messages)
+            self._head_begun = False
+        elif self._idle and not self._head_begun:
+            self._head_begun = True
+            self._patience.wait(self._limits.head_seconds)
         self._in_parts = not messages
         if upgraded:
             self._last = True  # what follows is not HTTP; the one before is still answered
@@ -149,11 +165,13 @@ class Inbound(BaseProtocol):
         if self._drained is not None:
             await self._drained
 
-    def stop(self) -> None:
-        """Close when the request in hand is answered; at once if there is none."""
-        self._last = True
-        if self._task is None and self.transport is not None:
-            self.transport.close()
+    def finish(self) -> None:
+        """Close behind the next answer; soon, if nothing is asked."""
+        self._ending = True
+        if self._current is not None and not self._queue:
+            self._current.keep_alive = False  # unless its head has gone already
+        if self._idle and self._served:
+            self._patience.wait(LINGER_SECONDS)
 
     def abort(self) -> None:
         """Drop the client, and what is done for it."""
@@ -168,9 +186,12 @@ class Inbound(BaseProtocol):
             return
         message, reader = self._queue.popleft()
         self._requests.message_consumed()
-        request = Request(message, self, self._remote)
+        request = self._current = Request(message, self, self._remote)
+        if self._ending and not self._queue:
+            request.keep_alive = False
         try:
             checks.check(request, self._limits)
+            self._gate(request)
         except ApiError as error:
             self._refuse(error, request)
             return
@@ -180,6 +201,7 @@ class Inbound(BaseProtocol):
             self._begin(request, reader)
         else:
             self._uploading = (request, reader)
+            self._upload_began = self._loop.time()
             self._upload()
         if self._held and not self._queue:
             self._read_on()
@@ -197,11 +219,17 @@ class Inbound(BaseProtocol):
             self._uploading = None
             self._begin(request, reader)
         else:
-            self._wait(STALL_SECONDS)
+            self._patience.until(self._upload_due(reader.total_bytes))
+
+    def _upload_due(self, received: int) -> float:
+        """When more must have come: soon, and in all as much as the slowest upload would have."""
+        limits = self._limits
+        slowest = self._upload_began + received / limits.body_rate
+        return min(self._loop.time(), slowest) + limits.body_seconds
 
     def _begin(self, request: Request, reader: StreamReader) -> None:
         request.body = reader.read_nowait()
-        self._deadline = 0.0
+        self._patience.rest()
         self._task = self._loop.create_task(self._answer(request))
 
     async def _answer(self, request: Request) -> None:
@@ -219,9 +247,10 @@ class Inbound(BaseProtocol):
         if reply is not None:
             bodiless = request.method == "HEAD"
             self.transport.write(reply.encode(keep_alive=keep, bodiless=bodiless))
-        self._task = None
+        self._task = self._current = None
+        self._served = True
         if keep or (self._queue and request.keep_alive):
-            self._wait(KEEPALIVE_SECONDS)
+            self._patience.wait(LINGER_SECONDS if self._ending else self._limits.idle_seconds)
             self._next()
         else:
             self._last = True
@@ -251,34 +280,21 @@ class Inbound(BaseProtocol):
         if self._task is None and self.transport is not None:
             told = None if request is None else self._unread(request, error)
             reply = told or response(error, "/v1/", {})
-            self.transport.write(reply.encode(keep_alive=False, bodiless=False))
+            bodiless = request is not None and request.method == "HEAD"
+            self.transport.write(reply.encode(keep_alive=False, bodiless=bodiless))
             self.transport.close()
 
-    # Time limits
-
-    def _wait(self, seconds: float) -> None:
-        """The client has so long to go on; one timer serves many waits."""
-        self._deadline = self._loop.time() + seconds
-        if self._timer is not None and self._fires_at > self._deadline:
-            self._timer.cancel()
-            self._timer = None
-        if self._timer is None:
-            self._arm()
-
-    def _arm(self) -> None:
-        self._fires_at = self._deadline
-        self._timer = self._loop.call_at(self._deadline, self._late)
-
     def _late(self) -> None:
-        self._timer = None
-        if not self._deadline or self.transport is None:
+        """The client took too long."""
+        if self.transport is None:
             return
-        if self._loop.time() < self._deadline:
-            self._arm()
-        elif self._uploading is not None:
+        if self._uploading is not None:
             late = ApiError(408, "The request's body did not come.", reason="timeout")
             self._refuse(late, self._uploading[0])
+        elif self._head_begun:
+            self._refuse(ApiError(408, "The request's head did not come.", reason="timeout"))
         else:
+            self._last = True
             self.transport.close()
 
     def _wake_writer(self) -> None:

@@ -18,6 +18,8 @@ from paceline.proxy.config import BackendConfig, Config
 MINIMUM = {
     "$.server.port": 0,
     "$.server.drain_seconds": 0,
+    "$.server.grace_seconds": 0,
+    "$.admin.port": 0,
     "$.scheduler.max_waiting": 0,
     "$.scheduler.max_waiting_tokens": 0,
     "$.scheduler.follower_min_tokens": 0,
@@ -25,7 +27,7 @@ MINIMUM = {
     "$.scheduler.recent_requests": 0,
 }
 """Least values of the numbers that need not be positive, or must be more than that."""
-MAXIMUM = {"$.server.port": 65535}
+MAXIMUM = {"$.server.port": 65535, "$.admin.port": 65535}
 
 
 class ConfigError(Exception):

@@ -53,6 +53,14 @@ class Metrics:
             if record.backend:  # scheduled, not passed through
                 self._route(model, record.backend).observe(record)
 
+    def policy_crashed(self) -> None:
+        """Count a call in which the policy failed."""
+        self._families.crashes.values[()] += 1
+
+    def reloaded(self, result: str) -> None:
+        """Count a reload: `taken` or `refused`."""
+        self._families.reloads.values[(result,)] += 1
+
     def render(self) -> bytes:
         """The page in Prometheus's text format, to be served as `CONTENT_TYPE`."""
         return generate_latest(self._registry)
@@ -71,6 +79,9 @@ class _Families(Collector):
         at = ("model", "backend")
         self.requests = Count("requests", "Requests that ended.", *at, "outcome", "code")
         self.decisions = Count("decisions", "Requests by the reason of their decision.", "reason")
+        self.crashes = Count("policy_crashes", "Calls in which the policy failed.")
+        self.crashes.values[()] = 0.0
+        self.reloads = Count("reloads", "Reloads of the configuration.", "result")
         self.retries = Count("retries", "Further attempts after a backend failed.", *at)
         self.prompt = Count("prompt_tokens", "Prompt tokens: reported, else estimated.", *at)
         self.output = Count("output_tokens", "Output tokens that backends reported.", *at)

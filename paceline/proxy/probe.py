@@ -30,12 +30,19 @@ class Probe:
         self._session = session
         self._address = address
         self._timeout = aiohttp.ClientTimeout(total=timeout)
+        self._headers = {"Authorization": f"Bearer {address.key}"} if address.key else None
 
     async def ask(self, path: str) -> Reply | None:
         """The answer, or None when there was none in time."""
         url = self._address.url(path)
         try:
-            async with self._session.get(url, timeout=self._timeout) as response:
+            async with self._session.get(
+                url,
+                timeout=self._timeout,
+                headers=self._headers,
+                ssl=self._address.context or True,
+                allow_redirects=False,  # whoever answers there must not send us elsewhere
+            ) as response:
                 return Reply(response.status, await response.read())
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
             return None

@@ -31,6 +31,7 @@ REPLACED = HOP_BY_HOP | {
     b"expect",
     b"host",
     b"x-forwarded-for",
+    b"x-paceline-key",
     b"x-request-id",
 }
 """Client headers that are not passed on as they are: the connection's own, and what we write."""
@@ -40,6 +41,11 @@ LISTS = frozenset((b"connection", b"x-forwarded-for"))
 
 NOTED = frozenset((b"x-paceline-priority", b"x-paceline-tenant"))
 """What is read here and passed on as well."""
+
+CREDENTIALS = frozenset((b"authorization", b"x-api-key"))
+"""What is passed on unless it was meant for the proxy, or the engine has a key of its own."""
+
+SPECIAL = REPLACED | NOTED | CREDENTIALS
 
 
 def unlisted(lines: list[bytes], listed: set[bytes]) -> list[bytes]:
@@ -54,6 +60,7 @@ class Request:
 
     __slots__ = (
         "body",
+        "credentials",
         "headers",
         "http11",
         "inbound",
@@ -65,6 +72,7 @@ class Request:
         "raw_headers",
         "raw_path",
         "remote",
+        "tenant",
         "url",
     )
 
@@ -85,10 +93,14 @@ class Request:
         self.remote = remote
         """The client's IP address."""
         self.body = b""
+        self.tenant: str | None = None
+        """Whose key came with it; None where keys are not asked for."""
+        self.credentials: list[bytes] = []
+        """The header lines with keys for the engine."""
         self.kept: list[bytes] = []
         """The header lines that are passed on as they came."""
         self.noted: dict[bytes, bytes] = {}
-        """The values of the headers in `REPLACED` and `NOTED`, by name in lower case."""
+        """The values of the headers in `SPECIAL`, by name in lower case."""
         self._sort(message.raw_headers)
 
     def _sort(self, headers: RawHeaders) -> None:
@@ -96,17 +108,20 @@ class Request:
         kept, noted = self.kept, self.noted
         for name, value in headers:
             key = name.lower()
-            if key not in REPLACED:
+            if key not in SPECIAL:
                 kept.append(name + b": " + value)
-                if key not in NOTED:
-                    continue
+                continue
+            if key not in REPLACED:
+                (kept if key in NOTED else self.credentials).append(name + b": " + value)
             if key not in noted:
                 noted[key] = value
             elif key in LISTS:
                 noted[key] += b", " + value
         if b"connection" in noted:
             tokens = noted[b"connection"].lower().split(b",")
-            self.kept = unlisted(kept, {token.strip() for token in tokens})
+            listed = {token.strip() for token in tokens}
+            self.kept = unlisted(kept, listed)
+            self.credentials = unlisted(self.credentials, listed)
 
 
 RawHeaders = tuple[tuple[bytes, bytes], ...]

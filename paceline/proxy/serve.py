@@ -41,7 +41,7 @@ def handler(gateway: Gateway, step: Step) -> Handler:
             record.status = error.status
             record.outcome = record.outcome or "rejected"
             record.reason = record.reason or error.reason
-            return response(error, record.path, {"x-request-id": name_of(request, record)})
+            return response(error, _api(record.path), {"x-request-id": name_of(request, record)})
         except asyncio.CancelledError:
             record.outcome = record.outcome or "cancelled"
             raise
@@ -62,7 +62,7 @@ def unread(gateway: Gateway) -> Unread:
         reply = None
         if error is not None:
             record.status, record.reason = error.status, error.reason
-            reply = response(error, record.path, {"x-request-id": name_of(request, record)})
+            reply = response(error, _api(record.path), {"x-request-id": name_of(request, record)})
         record.ended_at = now()
         gateway.on_record(record)
         return reply
@@ -86,11 +86,15 @@ async def schedule(gateway: Gateway, request: Request, record: Record) -> Reply 
         raise ApiError(bad.status, bad.message, reason="bad_request", param=bad.param) from None
     record.model, record.streaming = call.model, call.streaming
     record.priority, record.tenant = _priority(request), _tenant(request)
+    seed = gateway.seed
+    if gateway.salts is not None and request.tenant is not None:
+        seed = gateway.salts.seed(seed, request.tenant)
+        request.body = gateway.salts.salted(request.body, record.path, request.tenant)
     ratio = gateway.ratio.bytes_per_token(call.model)
     wanted = call.to_request(
         id=record.id,
         arrived_at=record.arrived_at,
-        seed=gateway.seed,
+        seed=seed,
         priority=record.priority,
         tenant=record.tenant,
         bytes_per_token=ratio,
@@ -106,7 +110,7 @@ async def schedule(gateway: Gateway, request: Request, record: Record) -> Reply 
 
 async def pass_through(gateway: Gateway, request: Request, record: Record) -> Reply | None:
     """Any other request: to a backend that has its model; raises ApiError."""
-    record.model = model_of(request)
+    record.model, record.tenant = model_of(request), _tenant(request)
     claim = Unscheduled(gateway.directory, record.model, record)
     await Forward(gateway, request, record, name_of(request, record)).run(claim)
     return None
@@ -120,9 +124,21 @@ async def list_models(gateway: Gateway, request: Request, record: Record) -> Rep
     return reply
 
 
+async def administer(gateway: Gateway, request: Request, record: Record) -> Reply | None:
+    """The backends, shown or changed; raises ApiError."""
+    reply = gateway.admin.answer(request)
+    record.status, record.outcome = reply.status, "finished"
+    return reply
+
+
 async def refuse(gateway: Gateway, request: Request, record: Record) -> Reply | None:
     """A path of the proxy's own that does not exist."""
     raise ApiError(404, f"There is no {record.path}.", reason="not_found")
+
+
+def _api(path: str) -> str:
+    """The path whose API words an error: OpenAI's for the proxy's own."""
+    return "/v1/" if path.startswith("/paceline/") or path == "/metrics" else path
 
 
 def _priority(request: Request) -> int:
@@ -137,4 +153,7 @@ def _priority(request: Request) -> int:
 
 
 def _tenant(request: Request) -> str:
+    """Whose key it came with; where keys are not asked for, whoever the client says it is."""
+    if request.tenant is not None:
+        return request.tenant
     return request.noted.get(b"x-paceline-tenant", b"").decode("utf-8", "replace")[:LONGEST_NAME]

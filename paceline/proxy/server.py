@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from paceline.proxy.checks import Limits
-from paceline.proxy.inbound import Handler, Inbound, Unread
+from paceline.proxy.inbound import Gate, Handler, Inbound, Unread
 
 CUT_SECONDS = 1.0
 """Longest wait for connections that were cut off to be gone."""
@@ -15,22 +15,35 @@ class Server:
     """What a listening socket hands its connections to."""
 
     def __init__(
-        self, handler: Handler, unread: Unread, limits: Limits, drain_seconds: float
+        self,
+        handler: Handler,
+        unread: Unread,
+        limits: Limits,
+        drain_seconds: float,
+        max_connections: int = 8_000,
+        gate: Gate = lambda request: None,
     ) -> None:
+        self.limits = limits
+        """Of the connections that come next."""
+        self.drain_seconds = drain_seconds
+        self.max_connections = max_connections
+        self._gate = gate
         self._handler = handler
         self._unread = unread
-        self._limits = limits
-        self._drain_seconds = drain_seconds
+        self._finishing = False
         self._open: set[Inbound] = set()
         self._empty = asyncio.Event()
 
     def connection(self) -> Inbound:
         """The protocol of a new connection."""
-        return Inbound(self, self._handler, self._unread, self._limits)
+        return Inbound(self, self._gate, self._handler, self._unread, self.limits)
 
-    def add(self, inbound: Inbound) -> None:
-        """A client has connected."""
+    def add(self, inbound: Inbound) -> bool:
+        """A client has connected; False if that is one too many."""
         self._open.add(inbound)
+        if self._finishing:
+            inbound.finish()
+        return len(self._open) <= self.max_connections
 
     def discard(self, inbound: Inbound) -> None:
         """A client's connection is gone."""
@@ -38,11 +51,16 @@ class Server:
         if not self._open:
             self._empty.set()
 
-    async def drain(self) -> None:
-        """Close idle connections at once, the others once they have their answer or time is up."""
+    def finish(self) -> None:
+        """From now on each connection gets one more answer, if it asks."""
+        self._finishing = True
         for inbound in list(self._open):
-            inbound.stop()
-        if not await self._emptied(self._drain_seconds):
+            inbound.finish()
+
+    async def drain(self) -> None:
+        """Wait until all have their answers, then cut off those for whom time is up."""
+        self.finish()
+        if not await self._emptied(self.drain_seconds):
             for inbound in list(self._open):
                 inbound.abort()
             await self._emptied(CUT_SECONDS)

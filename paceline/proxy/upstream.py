@@ -159,7 +159,7 @@ class Pool:
                     lambda: Connection(self, backend, lane),
                     backend.host,
                     backend.port,
-                    ssl=self._tls if backend.tls else None,
+                    ssl=(backend.context or self._tls) if backend.tls else None,
                 )
         except OSError as error:  # TimeoutError and ssl.SSLError are OSErrors
             raise ConnectFailed(str(error) or "timed out") from None
@@ -167,6 +167,9 @@ class Pool:
 
     def keep(self, connection: Connection) -> None:
         """Take back a connection that can carry another request."""
+        if self._lanes.get(connection.backend.id) is not connection.lane:
+            connection.transport.abort()
+            return
         connection.idle_since = self.now()
         connection.lane.idle.append(connection)
         if self._reaper is None:
@@ -176,6 +179,12 @@ class Pool:
         """The engine closed an idle connection."""
         if connection in connection.lane.idle:
             connection.lane.idle.remove(connection)
+
+    def drop(self, backend: str) -> None:
+        """It is gone or elsewhere: keep no connection to it, those in use too once they are not."""
+        lane = self._lanes.pop(backend, None)
+        for connection in lane.idle if lane is not None else ():
+            connection.transport.abort()
 
     def close(self) -> None:
         """Close all idle connections."""

@@ -97,7 +97,16 @@ class Watch:
     def introduce(self) -> None:
         """Tell that there is such a backend, though not yet up."""
         models = tuple(self._entry.config.models) or None
-        self._tell(BackendSpec(id=self._entry.id, models=models, up=False))
+        draining = self._entry.draining
+        self._tell(BackendSpec(id=self._entry.id, models=models, up=False, draining=draining))
+
+    def refresh(self) -> None:
+        """What the configuration says of it changed, or whether it is to drain: tell it on."""
+        if self._facts is None:
+            self.introduce()
+        else:
+            self._entry.models = tuple(self._entry.config.models) or self._facts.models
+            self._tell(_spec(self._entry, self._facts))
 
     async def check(self) -> None:
         """One health check."""
@@ -225,6 +234,7 @@ def _spec(entry: Entry, facts: Facts) -> BackendSpec:
         max_running=config.max_running or facts.max_running,
         leader_first=facts.kind == "sglang" if leader_first is None else leader_first,
         up=entry.up,
+        draining=entry.draining,
     )
 
 

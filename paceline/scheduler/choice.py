@@ -59,11 +59,12 @@ class View:
 
     def cost(self, request: Request, backend: Backend) -> float:
         """Prefill tokens queued there plus, doubled, this prompt's uncached ones, plus what the
-        running requests are worth; what is being computed there counts as cached."""
+        running requests are worth, at the measured rate; what is being computed counts as cached."""
         cached, _ = backend.cache.upcoming(self._entries[request.id])
-        load = backend.prefill_tokens + REQUEST_COST * len(backend.in_flight)
-        uncached = request.prompt_tokens - cached
-        return load + OWN_WORK * uncached if uncached > 0 else load
+        load: float = backend.prefill_tokens + REQUEST_COST * len(backend.in_flight)
+        if cached < request.prompt_tokens:
+            load += OWN_WORK * (request.prompt_tokens - cached)
+        return load / backend.prefill_rate.value
 
 
 class Placed(Struct, frozen=True):
@@ -97,11 +98,12 @@ class Choice:
         """Decide about one request; `anywhere` lifts its tie to a warm but busy backend."""
         candidates = self._candidates(entry, wanting)
         all_want = len(wanting) == len(self._fleet.serving(entry.request.model))
-        warm = None if all_want else self._warmest(entry)
-        if warm is not None and warm.id not in wanting and not anywhere:
-            candidates = [b for b in candidates if self._as_warm(entry, b, warm)]
-            if not candidates:
-                return Placed(busy=warm)
+        if not all_want and not anywhere:
+            warm, tokens = self._warmest(entry)
+            if warm is not None and warm.id not in wanting:
+                candidates = [b for b in candidates if b.cache.upcoming(entry)[0] >= tokens]
+                if not candidates:
+                    return Placed(leader=self._leader(entry, warm), busy=warm)
         self._view.backends = candidates
         backend = self._policy.place(entry.request, self._view)
         if backend is None:
@@ -112,32 +114,35 @@ class Choice:
             return Placed(busy=backend, full=True)
         return Placed(backend)
 
+    def may_move(self, entry: Entry, backend: Backend) -> bool:
+        """Whether this idle backend may take over one that waits: not if its leader runs there."""
+        leader = entry.held_by
+        return entry.avoid != backend.id and (leader is None or leader.backend != backend.id)
+
     def _candidates(self, entry: Entry, wanting: dict[str, Backend]) -> list[Backend]:
-        """Those wanting more, but for the overloaded and, if there are others, who failed it."""
+        """Those wanting more, but for the overloaded (by their measured share of the work) and, if
+        there are others, who failed it."""
         every = list(wanting.values())
         if entry.avoid and len(self._fleet.serving(entry.request.model)) > 1:
             every = [b for b in every if b.id != entry.avoid]
         if len(every) < 2:
             return every
-        load = 0
-        for backend in every:
-            load += len(backend.in_flight)
-        bound = self._config.load_factor * load / len(every) + SLACK
-        return [backend for backend in every if len(backend.in_flight) <= bound]
+        load, rate = 0.0, 0.0
+        for b in every:
+            load += len(b.in_flight)
+            rate += b.prefill_rate.value
+        bound = self._config.load_factor * load / rate
+        return [b for b in every if len(b.in_flight) <= bound * b.prefill_rate.value + SLACK]
 
-    def _warmest(self, entry: Entry) -> Backend | None:
-        """Of the backends that may serve it, the one with most of its prefix cached."""
-        best: Backend | None = None
-        most = 0
-        for id, tokens in entry.match.items():
-            if tokens > most and id != entry.avoid:
+    def _warmest(self, entry: Entry) -> tuple[Backend | None, int]:
+        """Of the backends that may serve it, the one where most of its prefix is cached or being
+        computed, and how many tokens that is."""
+        for node in reversed(entry.nodes):
+            for id in node.at:
                 backend = self._fleet[id]
-                if backend.spec.serves(entry.request.model):
-                    best, most = backend, tokens
-        return best
-
-    def _as_warm(self, entry: Entry, backend: Backend, warm: Backend) -> bool:
-        return entry.match.get(backend.id, 0) >= entry.match[warm.id]
+                if id != entry.avoid and backend.spec.serves(entry.request.model):
+                    return backend, node.end
+        return None, 0
 
     def _leader(self, entry: Entry, backend: Backend) -> Entry | None:
         """Who computes a long enough part of this prompt there at this moment."""

@@ -18,14 +18,18 @@ class SchedulerConfig(Struct, forbid_unknown_fields=True, kw_only=True):
     """Uncached prefill work to keep at an engine, in its own chunk budgets: its next step is full
     while news of the last one travels. Much more lets cold prompts pile up there in an order that
     nobody can mend (on an H100 with vLLM, 64 families of 2,000 tokens: 6.4 s at 1.5, 6.8 at 2)."""
+    late_feed_chunks: float = 0.75
+    """The same for engines that publish prefixes late (`leader_first`, SGLang). Less than one: what
+    shares a batch there is computed apart and, with some kernels, padded to the longest, so that a
+    leader is better not mixed with others' followers (docs/design.md has the figures)."""
     follower_min_tokens: int = 512
     """Shared uncached tokens from which followers wait for their leader: about 20 ms of prefill for
     an 8B model on an A100-class GPU, where waiting starts to cost less than computing twice."""
     follower_max_seconds: float = 10.0
     """Longest wait for a leader that shows no sign of life."""
     load_factor: float = 1.25
-    """A backend may have this many times the mean of requests in flight before a warm prefix is
-    computed again elsewhere (bounded load, as in consistent hashing with bounded loads)."""
+    """A backend may have this many times its share of the requests in flight (by measured speed)
+    before a warm prefix is computed again elsewhere (as in consistent hashing with bounded loads)."""
     output_tokens: int = 256
     """Answer length assumed until some have been seen."""
     recent_requests: int = 20_000

@@ -2,6 +2,16 @@
 
 from __future__ import annotations
 
+import math
+from bisect import bisect_left, insort
+from collections import OrderedDict, deque
+
+MOST = 0.8
+"""Part of the answers that fit into the room kept for one: the pool is shared, so that a few longer
+ones find room that shorter ones left."""
+MAX_TENANTS = 1000
+"""Tenants whose answers are told apart, the most recent ones."""
+
 
 class Mean:
     """Exponential moving mean: the last `memory` samples weigh about two thirds."""
@@ -20,24 +30,52 @@ class Mean:
         self.value += (sample - self.value) * (weight if weight > self._weight else self._weight)
 
 
+class Quantile:
+    """A quantile of the last samples, exact."""
+
+    __slots__ = ("_recent", "_share", "_sorted")
+
+    def __init__(self, share: float, memory: int = 64) -> None:
+        self._share = share
+        self._recent: deque[int] = deque(maxlen=memory)
+        self._sorted: list[int] = []
+
+    def add(self, sample: int) -> None:
+        """Take one sample; the oldest goes once there are `memory`."""
+        if len(self._recent) == self._recent.maxlen:
+            del self._sorted[bisect_left(self._sorted, self._recent[0])]
+        self._recent.append(sample)
+        insort(self._sorted, sample)
+
+    @property
+    def value(self) -> int:
+        """The least sample that is not below `share` of them; there must be one."""
+        return self._sorted[math.ceil(self._share * len(self._sorted)) - 1]
+
+
 class OutputLengths:
-    """How long answers get, by model: mean plus mean deviation, so that most fit."""
+    """How long answers get: so long that most fit, by tenant of a model, or else by model."""
 
     def __init__(self, initial: int) -> None:
         self._initial = initial
-        self._seen: dict[str, tuple[Mean, Mean]] = {}
+        self._models: dict[str, Quantile] = {}
+        self._tenants: OrderedDict[tuple[str, str], Quantile] = OrderedDict()
+        """The most recent last."""
 
-    def add(self, model: str, tokens: int) -> None:
-        """An answer of `model` had so many tokens a choice."""
-        seen = self._seen.get(model)
-        if seen is None:
-            seen = self._seen[model] = (Mean(0.0), Mean(0.0))
-        mean, deviation = seen
-        mean.add(tokens)
-        deviation.add(abs(tokens - mean.value))
+    def add(self, model: str, tenant: str, tokens: int) -> None:
+        """An answer of `model` for `tenant` had so many tokens a choice."""
+        if model not in self._models:
+            self._models[model] = Quantile(MOST)
+        self._models[model].add(tokens)
+        if tenant:
+            seen = self._tenants.pop((model, tenant), None) or Quantile(MOST)
+            seen.add(tokens)
+            self._tenants[model, tenant] = seen
+            if len(self._tenants) > MAX_TENANTS:
+                self._tenants.popitem(last=False)
 
-    def expect(self, model: str, max_tokens: int | None) -> int:
+    def expect(self, model: str, tenant: str, max_tokens: int | None) -> int:
         """Tokens to expect of one answer, never more than the client's limit."""
-        seen = self._seen.get(model)
-        tokens = self._initial if seen is None else int(seen[0].value + seen[1].value) + 1
+        seen = self._tenants.get((model, tenant)) or self._models.get(model)
+        tokens = self._initial if seen is None else seen.value
         return tokens if max_tokens is None or tokens < max_tokens else max_tokens

@@ -61,7 +61,9 @@ class Backend:
     def update(self, spec: BackendSpec) -> Entries:
         """Take over new facts; a smaller pool holds less."""
         self.spec = spec
-        self._feed_tokens = spec.chunk_tokens * self._config.feed_chunks
+        config = self._config
+        chunks = config.late_feed_chunks if spec.leader_first else config.feed_chunks
+        self._feed_tokens = spec.chunk_tokens * chunks
         return self.cache.resize(spec.kv_tokens)
 
     def wants_more(self) -> bool:

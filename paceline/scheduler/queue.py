@@ -116,10 +116,10 @@ class WaitQueue:
         return None
 
     def elders(self, view: QueueView) -> Iterator[Entry]:
-        """Old entries that are not held, in the order of turns."""
+        """Old entries, held ones too, in the order of turns."""
         for lines in self._turns(view):
             for line in lines:
-                yield from (e for e in islice(line.ages, WINDOW) if e.held_by is None)
+                yield from islice(line.ages, WINDOW)
 
     def park(self, entry: Entry, lane: str, view: QueueView) -> None:
         """Put an entry in a lane under the key it has; in the open one, so that it is looked at."""

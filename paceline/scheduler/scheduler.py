@@ -1,8 +1,8 @@
 """The state machine: events in, decisions out.
 
 Rules:
-1. `handle` is the only way in, the actions it returns the only way out; equal inputs give equal
-   outputs.
+1. `handle` is the only way in (and `use`, for another policy), the actions returned the only way
+   out; equal inputs give equal outputs.
 2. Every `Arrived` ends in exactly one of finished, rejected, cancelled, failed. Events about an
    unknown or ended id change nothing, so the shell may be late or say things twice.
 3. A backend with nothing waiting and a free slot is never refused a request, but for a follower
@@ -57,6 +57,7 @@ class Scheduler:
         self, config: SchedulerConfig, policy: Policy, seed: int = 0, trie: Trie | None = None
     ) -> None:
         self.policy = policy
+        self._config = config
         self._trie = PrefixTrie() if trie is None else trie
         self._fleet = Fleet(config, self._trie)
         self._entries: dict[str, Entry] = {}
@@ -94,6 +95,16 @@ class Scheduler:
             self._serve_all(now)
         return self._actions
 
+    def use(self, policy: Policy, now: float) -> list[Action]:
+        """Order and place by another policy from now on, those who wait already too."""
+        self._view.now = now
+        self.policy = policy
+        self._choice = Choice(self._config, policy, self._fleet, self._view)
+        for entry in self._waiting.use(policy):
+            self._announce(entry)
+            self._waiting.line_up(entry)
+        return self.handle(Tick(), now)
+
     def deadline(self) -> float | None:
         """When to send a `Tick` if nothing else happens before; None for never."""
         return self._waiting.deadline() if self._admission.waiting else None
@@ -128,7 +139,7 @@ class Scheduler:
         calm = self._calm(request, now)
         entry = self._entries[request.id] = Entry(request, self._seq)
         self._seq += 1
-        expected = self._outputs.expect(request.model, request.max_tokens)
+        expected = self._outputs.expect(request.model, request.tenant, request.max_tokens)
         entry.output_tokens = expected * request.n
         self._arriving = entry
         self._trie.add(entry)
@@ -160,7 +171,7 @@ class Scheduler:
         if output_tokens is None:
             output_tokens = entry.output_tokens
         else:
-            self._outputs.add(request.model, output_tokens // request.n)
+            self._outputs.add(request.model, request.tenant, output_tokens // request.n)
         self.policy.finished(request, output_tokens)
         del self._entries[request.id]
         self._land(entry, output_tokens)
@@ -310,7 +321,8 @@ class Scheduler:
     def _feed_hungry(self, queue: WaitQueue, wanting: dict[str, Backend], now: float) -> None:
         """A backend with nothing to do takes the oldest of those that wait for a busier one."""
         for backend in [b for b in wanting.values() if b.hungry]:
-            entry = next((e for e in queue.elders(self._view) if e.avoid != backend.id), None)
+            elders = queue.elders(self._view)
+            entry = next((e for e in elders if self._choice.may_move(e, backend)), None)
             if entry is not None:
                 self._dispatch(entry, backend, "moved", now)
 

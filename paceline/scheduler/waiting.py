@@ -34,6 +34,10 @@ class Waiting:
         """A request that the policy knows of begins to wait."""
         self.admission.enter(entry)
         self._trie.wait(entry)
+        self.line_up(entry)
+
+    def line_up(self, entry: Entry) -> None:
+        """Give it its place in the order."""
         model = entry.request.model
         queue = self.queues.get(model)
         if queue is None:
@@ -48,6 +52,13 @@ class Waiting:
         if not queue:
             del self.queues[entry.request.model]
         self._trie.leave(entry)
+
+    def use(self, policy: Policy) -> list[Entry]:
+        """Order by another policy: those who wait, by arrival, must line up again."""
+        self._policy = policy
+        entries = [entry for queue in self.queues.values() for entry in queue]
+        self.queues.clear()
+        return sorted(entries, key=lambda entry: entry.seq)
 
     def rerank(self, changed: Entries) -> None:
         """What is cached of these prompts changed."""

@@ -11,6 +11,10 @@ from typing import Protocol
 from paceline.scheduler.events import Action, Arrived, Dispatch, Event, Failed, Finished, Tick
 from paceline.scheduler.types import Request
 
+LAST = 1 << 30
+"""Rank of all but the ends of steps, which come first and in the order of the engines: so their
+order does not depend on when they were asked for."""
+
 
 class Decider(Protocol):
     """What decides: the scheduler, or whatever stands in for it."""
@@ -53,18 +57,18 @@ class Driver:
         self._observer = observer
         self._requests: dict[str, Request] = {}
         """Those that have arrived and not ended."""
-        self._due: list[tuple[float, int, Callable[[], None]]] = []
+        self._due: list[tuple[float, int, int, Callable[[], None]]] = []
         self._counter = count()
         self._tick_at: float | None = None
 
-    def at(self, time: float, call: Callable[[], None]) -> None:
-        """Call `call` at `time`; those due together go in the order they were asked for.
+    def at(self, time: float, call: Callable[[], None], rank: int = LAST) -> None:
+        """Call `call` at `time`; those due together go by rank, then in the order of asking.
 
         ValueError for a time that is past.
         """
         if time < self.now:
             raise ValueError(f"{time} is before {self.now}")
-        heappush(self._due, (time, next(self._counter), call))
+        heappush(self._due, (time, rank, next(self._counter), call))
 
     def feed(self, event: Event) -> None:
         """Hand one event to the scheduler now and start what it dispatches."""
@@ -82,7 +86,7 @@ class Driver:
         """Until nothing is due any more."""
         due = self._due
         while due:
-            self.now, _, call = heappop(due)
+            self.now, _, _, call = heappop(due)
             call()
 
     def _carry_out(self, action: Action) -> None:

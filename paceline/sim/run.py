@@ -136,6 +136,7 @@ class _Run:
             truth,
             self._config.frontend,
             self._config.busy,
+            int(id[1:]),
             on_step if self._config.keep_steps else None,
         )
 
@@ -162,7 +163,7 @@ class _Run:
         """Report the engine's load as of its last step, as its metrics page would."""
         self._polled.discard(id)
         now = self._driver.now
-        load = self._engines[id].engine.load()
+        load = self._engines[id].load(now)
         self.recorder.samples.append(
             Sample(
                 now,

@@ -8,13 +8,17 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import TYPE_CHECKING, cast
 
+from paceline.proxy.admin import Admin
 from paceline.proxy.app import build_server
+from paceline.proxy.backends import Backends
 from paceline.proxy.config import BackendConfig, Config
 from paceline.proxy.directory import Directory
 from paceline.proxy.gateway import Gateway
+from paceline.proxy.monitor import Monitor
 from paceline.proxy.ratio import TokenRatio
 from paceline.proxy.record import Record
 from paceline.proxy.retries import RetryBudget
+from paceline.proxy.secure import secure
 from paceline.proxy.upstream import Pool
 from paceline.scheduler.events import Dispatch, Reject
 from paceline.scheduler.types import Request, Usage
@@ -193,6 +197,9 @@ async def proxied(*scripts: Script | int, config: Config | None = None) -> Async
         loop = asyncio.get_running_loop()
         driver = FakeDriver([entry.id for entry in directory])
         pool = Pool(config.upstream, loop)
+        security = secure(config)
+        monitor = Monitor(directory, cast("Driver", driver), pool, config.upstream)
+        backends = Backends(directory, cast("Driver", driver), pool, monitor)
         gateway = Gateway(
             config=config,
             driver=cast("Driver", driver),
@@ -202,6 +209,9 @@ async def proxied(*scripts: Script | int, config: Config | None = None) -> Async
             ratio=TokenRatio(),
             retries=RetryBudget(loop.time()),
             seed=b"seed",
+            access=security.access,
+            salts=security.salts,
+            admin=Admin(backends, security.hosts),
             ready=lambda: bool(directory.up()),
             metrics=lambda: (b"metric 1\n", "text/plain; version=0.0.4"),
             state=lambda: b'{"waiting":0}',

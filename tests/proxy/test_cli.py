@@ -11,8 +11,8 @@ from click.testing import CliRunner
 
 from paceline import __version__
 from paceline.policies import registry
-from paceline.proxy import cli, compose, emulate
-from paceline.proxy.config import Config
+from paceline.proxy import cli, emulate, life
+from paceline.proxy.life import Plan
 from paceline.proxy.listen import CannotListen
 
 
@@ -112,10 +112,11 @@ def test_serve_runs_the_flags_over_the_file(
     """What is run is the file's configuration with the options laid over it."""
     path = tmp_path / "paceline.toml"
     path.write_text('[server]\nport = 9000\nhost = "127.0.0.2"\n')
-    ran: list[Config] = []
-    monkeypatch.setattr(compose, "run", ran.append)
+    ran: list[Plan] = []
+    monkeypatch.setattr(life, "run", ran.append)
     invoke("serve", "-c", str(path), "--port", "9001", "--backend", "http://a:1")
-    (config,) = ran
+    config = ran[0].config
+    assert ran[0].reread() == config
     assert (config.server.host, config.server.port) == ("127.0.0.2", 9001)
     assert [backend.url for backend in config.backends] == ["http://a:1"]
 
@@ -125,10 +126,10 @@ def test_a_taken_port_is_one_line(
 ) -> None:
     """A server that cannot listen ends with its reason, not with a traceback."""
 
-    def run(config: Config) -> None:
+    def run(plan: Plan) -> None:
         raise CannotListen("127.0.0.1", 8000, OSError(98, "address already in use"))
 
-    monkeypatch.setattr(compose, "run", run)
+    monkeypatch.setattr(life, "run", run)
     line = fail("serve", monkeypatch=monkeypatch, capsys=capsys)
     assert line == "paceline: cannot listen on 127.0.0.1:8000: address already in use"
 

@@ -3,31 +3,103 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 
 import pytest
 
 from paceline.proxy import inbound
-from tests.proxy.rig import CHAT, proxied
+from paceline.proxy.config import Config, ServerConfig
+from tests.proxy.rig import CHAT, Caller, proxied
 from tests.proxy.scripted import Conversation, always, reply
 
 
-async def test_body_that_stalls_is_a_408(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_body_that_stalls_is_a_408() -> None:
     """A client that stops uploading does not hold its connection for ever."""
-    monkeypatch.setattr(inbound, "STALL_SECONDS", 0.05)
-    async with proxied(always(reply())) as proxy:
+    async with proxied(always(reply()), config=limited(body_seconds=0.05)) as proxy:
         client = await proxy.dial()
         client.say(b"POST /v1/completions HTTP/1.1\r\nHost: p\r\nContent-Length: 100\r\n\r\n{")
         answer = await client.answer()
     assert (answer.status, answer.headers("connection")) == (408, ["close"])
 
 
-async def test_head_that_dribbles_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_body_that_trickles_is_a_408() -> None:
+    """A byte now and then does not do: what counts is how much has come in all."""
+    config = limited(body_seconds=0.2, body_kb_per_second=64)
+    async with proxied(always(reply()), config=config) as proxy:
+        client = await proxy.dial()
+        client.say(b"POST /v1/completions HTTP/1.1\r\nHost: p\r\nContent-Length: 9999\r\n\r\n")
+        trickle = asyncio.create_task(every(0.02, client, b"x"))
+        assert (await client.answer()).status == 408
+        trickle.cancel()
+
+
+async def test_body_at_the_slowest_speed_is_taken() -> None:
+    """A slow line is no attack: each byte buys time."""
+    config = limited(body_seconds=0.3, body_kb_per_second=0.1)
+    async with proxied(always(reply(b"yes")), config=config) as proxy:
+        client = await proxy.dial()
+        client.say(b"POST /v1/chat/completions HTTP/1.1\r\nHost: p\r\nContent-Length: 57\r\n\r\n")
+        sending = asyncio.create_task(
+            every(0.02, client, *(CHAT[i : i + 3] for i in range(0, 57, 3)))
+        )
+        assert (await client.answer()).body == b"yes"
+        await sending
+
+
+async def test_head_that_dribbles_is_a_408() -> None:
     """A head that does not end is given up, however regularly a line of it comes."""
-    monkeypatch.setattr(inbound, "KEEPALIVE_SECONDS", 0.1)
-    async with proxied(always(reply())) as proxy:
+    async with proxied(always(reply()), config=limited(head_seconds=0.1)) as proxy:
         client = await proxy.dial()
         client.say(b"GET /health HTTP/1.1\r\nHost: p\r\n")
+        dribble = asyncio.create_task(every(0.02, client, b"X: y\r\n"))
+        assert (await client.answer()).status == 408
+        dribble.cancel()
+
+
+async def test_second_head_that_dribbles_is_a_408() -> None:
+    """Having been served once buys no patience."""
+    config = limited(head_seconds=0.1, idle_seconds=20)
+    async with proxied(always(reply()), config=config) as proxy:
+        client = await proxy.dial()
+        client.say(b"GET /health HTTP/1.1\r\nHost: p\r\n\r\n")
+        assert (await client.answer()).status == 200
+        client.say(b"GET /health")
+        assert (await client.answer()).status == 408
+
+
+@pytest.mark.parametrize("first", [b"", b"GET /health HTTP/1.1\r\nHost: p\r\n\r\n"])
+async def test_a_connection_without_a_request_is_closed_without_a_word(first: bytes) -> None:
+    """Nobody asked: a 408 would answer the request that may be on its way."""
+    config = limited(head_seconds=0.05, idle_seconds=0.05)
+    async with proxied(always(reply()), config=config) as proxy:
+        client = await proxy.dial()
+        client.say(first)
+        if first:
+            assert (await client.answer()).status == 200
         assert await client.rest() == b""
+
+
+async def test_one_connection_too_many_is_told_so() -> None:
+    """It gets a 503, and the others are served on."""
+    async with proxied(always(reply()), config=limited(max_connections=1)) as proxy:
+        first, second = await proxy.dial(), await proxy.dial()
+        answer = await second.answer()
+        assert (answer.status, answer.headers("retry-after")) == (503, ["1"])
+        assert await second.rest() == b""
+        first.say(b"GET /health HTTP/1.1\r\nHost: p\r\n\r\n")
+        assert (await first.answer()).status == 200
+
+
+def limited(**settings: float) -> Config:
+    """A proxy with these limits."""
+    return Config(server=ServerConfig(**settings))  # type: ignore[arg-type]
+
+
+async def every(seconds: float, client: Caller, *words: bytes) -> None:
+    """Say something at this interval, the one word there is for ever."""
+    for word in itertools.cycle(words) if len(words) == 1 else words:
+        client.say(word)
+        await asyncio.sleep(seconds)
 
 
 async def test_pipelined_requests_are_answered_in_order() -> None:

@@ -20,6 +20,7 @@ from paceline.policies.priority import Priority
 from paceline.policies.random import Random
 from paceline.policies.shortest_prefill_first import ShortestPrefillFirst
 from paceline.scheduler.config import SchedulerConfig
+from paceline.scheduler.entry import Entry
 from paceline.scheduler.events import (
     Arrived,
     BackendChanged,
@@ -152,7 +153,7 @@ def check(scheduler: Scheduler, waiting: dict[str, None], running: dict[str, str
         limit = each.spec.max_running
         slots = limit is None or len(each.in_flight) <= limit
         idle = each.hungry and slots and each.spec.serves("m")
-        free = [e for e in queued.values() if e.held_by is None and not e.avoid]
+        free = [e for e in queued.values() if not e.avoid and not _follows(e, each.id)]
         assert not (idle and free), "a hungry backend was refused a request"
     if waiting:
         deadline = scheduler.deadline()
@@ -265,3 +266,8 @@ def finish(world: World) -> None:
     assert not world.scheduler._waiting.queues
     assert world.scheduler.deadline() is None
     assert math.isfinite(world.scheduler._view.mean_wait)
+
+
+def _follows(entry: Entry, backend: str) -> bool:
+    """Whether it is held for a leader that is being computed there."""
+    return entry.held_by is not None and entry.held_by.backend == backend

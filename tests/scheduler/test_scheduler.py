@@ -330,6 +330,55 @@ class TestOrder:
         assert draw().split() != list("01234567")
 
 
+class TestAnotherPolicy:
+    def test_who_waits_is_ordered_anew(self) -> None:
+        """What waits in the order of one policy goes in the order of the next."""
+        talk = Talk(backend(kv_tokens=None, chunk_tokens=100))
+        talk.arrive("a", "xy")
+        talk.arrive("b", "pq", at=1.0)
+        talk.arrive("c", "pq", at=1.0)
+        assert talk.scheduler.use(Backwards(), 2.0) == []
+        assert talk.first_byte("a", 3.0) == "c->b"
+
+    def test_the_new_policy_hears_of_those_who_wait(self) -> None:
+        """It has seen everybody enter whom it will see leave."""
+        talk = Talk(backend(kv_tokens=None, chunk_tokens=100))
+        talk.arrive("a", "xy")
+        talk.arrive("b", "pq", at=1.0)
+        policy = Backwards()
+        talk.scheduler.use(policy, 2.0)
+        talk.first_byte("a", 3.0)
+        assert policy.seen == ["+b", "-b"]
+
+    def test_followers_wait_for_their_leader_again(self) -> None:
+        """A change of order does not make siblings compute the same prefix twice."""
+        config = SchedulerConfig(feed_chunks=1.0, follower_min_tokens=100)
+        talk = Talk(sglang(kv_tokens=None), config=config)
+        talk.arrive("a", "xyz")
+        assert talk.arrive("b", "xyz", at=1.0) == ""
+        assert talk.scheduler.use(Lpm(), 2.0) == []
+        assert talk.first_byte("a", 3.0) == "b->s"
+
+
+class Backwards(Policy):
+    """Last come, first served; keeps account of the queue."""
+
+    def order(self, request: Request, view: View) -> tuple[float, ...]:
+        return (-request.arrived_at, -ord(request.id))
+
+    def entered(self, request: Request, view: View) -> None:
+        self.seen.append(f"+{request.id}")
+
+    def left(self, request: Request, view: View) -> None:
+        self.seen.append(f"-{request.id}")
+
+    @property
+    def seen(self) -> list[str]:
+        """Who came and went."""
+        log: list[str] = self.__dict__.setdefault("log", [])
+        return log
+
+
 class TestFleet:
     def test_cold_requests_spread(self) -> None:
         """Strangers go where there is least to do."""
@@ -361,6 +410,24 @@ class TestFleet:
         assert talk.first_byte("b", 0.5) == "c->b2"
         assert talk.dispatches["c"].reason == "moved"
 
+    def test_follows_a_leader_that_keeps_its_backend_busy(self) -> None:
+        """What is being computed where nothing more is wanted is not computed elsewhere too."""
+        talk = Talk(sglang("b1"), sglang("b2", chunk_tokens=300))
+        assert talk.arrive("a", "xxxxxxxx") == "a->b1"
+        assert talk.arrive("b", "yyy") == "b->b2"
+        assert talk.arrive("c", "xxxxxxxx") == ""
+        assert talk.first_byte("a", 0.5) == "c->b1"
+
+    def test_an_idle_backend_takes_a_follower_of_anothers_leader(self) -> None:
+        """A follower waits for its own leader, not for one that computes elsewhere."""
+        talk = Talk(sglang("b1"), sglang("b2", chunk_tokens=300))
+        talk.arrive("a", "xxxxxxxx")
+        talk.arrive("b", "yyy")
+        talk.arrive("c", "xxxxxxxx")
+        talk.arrive("d", "xxxxxxxx")
+        assert talk.first_byte("b", 0.5) == "c->b2"
+        assert talk.finish("c", 0.6) == "d->b2"
+
     def test_nobody_waits_for_a_warm_backend_that_is_down(self) -> None:
         """What is cached where nothing can be sent is no reason to wait."""
         talk = Talk(backend("b1"), backend("b2", chunk_tokens=800), backend("b3"))
@@ -375,6 +442,17 @@ class TestFleet:
         where = [talk.arrive(f"r{i}", "xxx")[-2:] for i in range(40)]
         assert where[:4] == ["b1"] * 4
         assert where.count("b2") > 10
+
+    def test_a_faster_backend_gets_more(self) -> None:
+        """Work is weighed by the measured speed: four at four times the speed are sooner done than one."""
+        talk = Talk(backend("b1"), backend("b2"))
+        assert talk.arrive("a", "aaaa") == "a->b1"
+        assert talk.arrive("b", "bbbb") == "b->b2"
+        talk.first_byte("a", 0.041)
+        talk.first_byte("b", 0.164)
+        talk.finish("a", 0.2)
+        talk.finish("b", 0.2)
+        assert [talk.arrive(f"r{i}", at=0.3, tail=210)[-2:] for i in range(4)] == ["b1"] * 4
 
     def test_down_and_up(self) -> None:
         """A backend that is down gets nothing; who waits goes when it is back."""
@@ -529,7 +607,7 @@ def test_output_lengths_are_learned() -> None:
     assert talk.scheduler.snapshot(0.0).backends[0].kv_room == 1000 - 10 - 700
     talk.finish("a", 1.0, output=30)
     talk.arrive("b", at=2.0, max_tokens=None, n=2)
-    assert talk.scheduler.snapshot(2.0).backends[0].kv_room == 1000 - 10 - 62
+    assert talk.scheduler.snapshot(2.0).backends[0].kv_room == 1000 - 10 - 60
     talk.finish("b", 3.0, output=None)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from paceline.engines.emulator.routes import VERSIONS
+from paceline.engines.emulator.routes import EMULATOR, VERSIONS
 
 routes = web.RouteTableDef()
 
@@ -13,3 +13,11 @@ routes = web.RouteTableDef()
 async def version(request: web.Request) -> web.Response:
     """The release whose rules the model follows."""
     return web.json_response({"version": VERSIONS["vllm"]})
+
+
+@routes.post("/reset_prefix_cache")
+async def reset_prefix_cache(request: web.Request) -> web.Response:
+    """Forget every prefix, as with `VLLM_SERVER_DEV_MODE=1`; while busy nothing happens, and vLLM
+    answers 200 then too."""
+    request.app[EMULATOR].player.flush_cache()
+    return web.Response()

@@ -117,6 +117,16 @@ class Engine(Protocol):
         """End the step under way, if any, and begin the next; None when there is nothing to do."""
         ...
 
+    def ahead(self) -> list[float]:
+        """Seconds of the steps right after the one under way, as far as all of them and that one
+        surely bring each running sequence a token, neither its first nor its last, unless somebody
+        comes or is aborted; the last of them alone may bring an end. Ask right after `step`."""
+        ...
+
+    def skip(self, steps: int, now: float) -> Step:
+        """What so many calls of `step` would do, the last one at `now`; at most as `ahead` said."""
+        ...
+
     def load(self) -> EngineLoad:
         """The engine's figures as of the last call."""
         ...

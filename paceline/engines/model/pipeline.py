@@ -17,6 +17,8 @@ from paceline.engines.model.sequence import Sequence, Tapes
 from paceline.engines.model.steptime import StepTime, Work
 
 S = TypeVar("S", bound=Sequence)
+IN_FLIGHT = 2
+"""Tokens of a decoding sequence that the composed steps will make."""
 
 
 class Counters(Struct):
@@ -49,6 +51,8 @@ class Pipeline(ABC, Generic[S]):
         self._time = time
         self._kv_tokens = kv_tokens
         self._tapes = Tapes()
+        self._running: list[S] = []
+        """In the order in which steps take them."""
         self._live: dict[str, list[S]] = {}
         """Unfinished sequences of every request."""
         self._current: Plan[S] | None = None
@@ -63,6 +67,31 @@ class Pipeline(ABC, Generic[S]):
             self._next = None
             return None
         self._next = self._compose()
+        return self._begin(self._current, now)
+
+    def ahead(self) -> list[float]:
+        """Seconds of the steps to come for which it is certain that they only decode."""
+        plan, then, running = self._current, self._next, self._running
+        if plan is None or then is None or plan.work.prefill_tokens or then.work.prefill_tokens:
+            return []
+        if not plan.sampling == then.sampling == running or not self._closed():
+            return []
+        steps = min(min(s.length - s.made - 1, s.limit - s.made - IN_FLIGHT) for s in running)
+        while steps > 0 and not self._fits(steps):
+            steps //= 2
+        return self._time.ahead(plan.work, steps)
+
+    def skip(self, steps: int, now: float) -> Step:
+        """What so many calls of `step` would do, the last one at `now`."""
+        assert self._current is not None
+        assert self._next is not None
+        running = self._running
+        for sequence in running:
+            sequence.made += steps
+        self.counters.output_tokens += steps * len(running)
+        self._decode_on(steps)
+        for plan in (self._current, self._next):
+            plan.work.context += steps * len(running)
         return self._begin(self._current, now)
 
     def abort(self, request_id: str) -> bool:
@@ -84,6 +113,18 @@ class Pipeline(ABC, Generic[S]):
     @abstractmethod
     def _gets(self, sequence: S) -> bool:
         """Whether a token that comes back for `sequence` now is kept."""
+
+    @abstractmethod
+    def _closed(self) -> bool:
+        """Whether nobody who waits can be admitted while the running sequences only decode."""
+
+    @abstractmethod
+    def _fits(self, steps: int) -> bool:
+        """Whether there is KV room for `steps` more tokens of every running sequence."""
+
+    @abstractmethod
+    def _decode_on(self, steps: int) -> None:
+        """Do for every running sequence what composing and applying `steps` decodes does."""
 
     @abstractmethod
     def _drop(self, sequence: S) -> None:

@@ -15,7 +15,8 @@ from paceline.engines.model.sglang_order import make_order
 
 MAX_RUNNING = 2048
 """The least that SGLang chooses by itself where the pool allows."""
-RATIO_START, RATIO_MIN, RATIO_STEPS = 0.7, 0.098, 600
+RATIO_START, RATIO_MIN = 0.7, 0.098
+RATIO_STEP = (RATIO_START - RATIO_MIN) / 600
 """Part of the unmade output that running sequences are taken to need; falls at every decode."""
 RETRACT_STEPS = 20
 """Decode steps for which a retraction makes room."""
@@ -31,7 +32,6 @@ class SglangEngine(Pipeline[SglangSequence]):
         self._chunk_tokens = config.chunk_tokens
         self._max_running = config.max_running or MAX_RUNNING
         self._waiting: list[SglangSequence] = []
-        self._running: list[SglangSequence] = []
         self._prefilling: list[SglangSequence] = []
         """Those whose prefill ends in the newest batch; they decode from the next one on."""
         self._chunked: SglangSequence | None = None
@@ -181,7 +181,7 @@ class SglangEngine(Pipeline[SglangSequence]):
         if self._decode_tokens(self._running) > self.room.available:
             self._retract()
         self.room.take(self._decode_tokens(self._running))
-        self._ratio = max(RATIO_MIN, self._ratio - (RATIO_START - RATIO_MIN) / RATIO_STEPS)
+        self._ratio = max(RATIO_MIN, self._ratio - RATIO_STEP)
         plan: Plan[SglangSequence] = Plan(decoding=True)
         plan.sampling = self._running.copy()
         plan.work.tokens = plan.work.decodes = len(self._running)
@@ -211,6 +211,25 @@ class SglangEngine(Pipeline[SglangSequence]):
         made = sum(s.made for s in kept) + RETRACT_STEPS * len(kept)
         self._ratio = min(1.0, made / (sum(s.limit for s in kept) + 1))
         self._full = False
+
+    def _closed(self) -> bool:
+        return self._chunked is None and (self._full or not self._waiting)
+
+    def _fits(self, steps: int) -> bool:
+        return self._growth(steps) <= self.room.available
+
+    def _growth(self, steps: int) -> int:
+        """Tokens of the pool that `steps` decodes of every running sequence take."""
+        pages = self.room.pages
+        return sum(pages(s.kv + steps) - pages(s.kv) for s in self._running)
+
+    def _decode_on(self, steps: int) -> None:
+        self.room.take(self._growth(steps))
+        for sequence in self._running:
+            sequence.kv += steps
+        for _ in range(steps):
+            self._ratio = max(RATIO_MIN, self._ratio - RATIO_STEP)
+        self._processed += steps * len(self._running)
 
     def _apply(self, plan: Plan[SglangSequence]) -> None:
         self._processed += plan.work.tokens

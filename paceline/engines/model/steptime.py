@@ -64,6 +64,17 @@ class StepTime(Struct, frozen=True, kw_only=True):
         attention = self.a * self._area(work) + self.b * work.decodes + self.g * work.context
         return self.s * (self.c0 + dense + attention) * 1e-6
 
+    def ahead(self, work: Work, steps: int) -> list[float]:
+        """Seconds of each of the `steps` steps after `work`, a step that only decodes: as `seconds`
+        says, to the last bit, of contexts that grow by a token each step."""
+        dense: float = (self.tw**8 + (self.k * work.tokens) ** 8) ** 0.125
+        batch = self.b * work.decodes
+        first = work.context + work.decodes
+        contexts = range(first, first + steps * work.decodes, work.decodes)
+        return [
+            self.s * (self.c0 + dense + (batch + self.g * context)) * 1e-6 for context in contexts
+        ]
+
     def _area(self, work: Work) -> float:
         if not self.pad:
             return work.area

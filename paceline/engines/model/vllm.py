@@ -8,11 +8,10 @@ but for what it still finds in the cache.
 
 from __future__ import annotations
 
-from paceline.engines.model.block_cache import BlockCache
+from paceline.engines.model.block_cache import BlockCache, Lease
 from paceline.engines.model.engine import EngineConfig, EngineLoad, SequenceRequest
 from paceline.engines.model.pipeline import Pipeline, Plan
 from paceline.engines.model.steptime import Work
-from paceline.engines.model.tape import extend_chain
 from paceline.engines.model.waiting import VllmSequence, WaitingQueue
 
 BLOCK_SIZE = 16
@@ -27,12 +26,11 @@ class VllmEngine(Pipeline[VllmSequence]):
         if config.policy not in ("fcfs", "priority"):
             raise ValueError(f"vLLM has no policy {config.policy}")
         self._block = config.block_size or BLOCK_SIZE
-        self.cache = BlockCache(config.kv_tokens // self._block)
+        self.cache = BlockCache(config.kv_tokens // self._block, self._block)
         super().__init__(config.time, self.cache.blocks * self._block)
         self._budget = config.chunk_tokens
         self._max_running = config.max_running or MAX_NUM_SEQS
         self._by_priority = config.policy == "priority"
-        self._running: list[VllmSequence] = []
         self._waiting = WaitingQueue()
         self._arrivals = 0
 
@@ -73,9 +71,8 @@ class VllmEngine(Pipeline[VllmSequence]):
         sequence = VllmSequence(request, index, tape, room)
         self._arrivals += 1
         sequence.order = (request.priority if self._by_priority else 0, self._arrivals)
-        sequence.blocks, sequence.chain = [], []
+        sequence.lease = Lease()
         sequence.computed = sequence.planned = sequence.scheduled = 0
-        extend_chain(sequence.chain, tape, self._block, sequence.prompt_tokens // self._block)
         return sequence
 
     def _compose(self) -> Plan[VllmSequence] | None:
@@ -144,14 +141,12 @@ class VllmEngine(Pipeline[VllmSequence]):
 
     def _admit(self, sequence: VllmSequence, plan: Plan[VllmSequence]) -> bool:
         """Start the queue's head if all its tokens fit; the last one is always computed."""
-        hits = self.cache.match(sequence.chain, (sequence.known - 1) // self._block)
-        whole = self._blocks(sequence.known) - len(hits) + self.cache.idle_among(hits)
-        if whole > self.cache.free:
+        hits = self.cache.match(sequence.tape, (sequence.known - 1) // self._block)
+        if self._blocks(sequence.known) - hits.blocks + hits.idle > self.cache.free:
             return False
         self._running.append(self._waiting.pop())
-        self.cache.hold(hits)
-        sequence.blocks = hits
-        sequence.computed = len(hits) * self._block
+        sequence.lease = self.cache.hold(hits)
+        sequence.computed = hits.blocks * self._block
         self._count_admission(sequence, sequence.computed)
         count = min(sequence.known - sequence.computed, self._budget - plan.work.tokens)
         self._schedule(sequence, count, self._missing(sequence, sequence.computed + count), plan)
@@ -165,13 +160,12 @@ class VllmEngine(Pipeline[VllmSequence]):
         sequence.computed = before + count
         sequence.scheduled = count
         if missing:
-            sequence.blocks += self.cache.take(missing)
+            self.cache.take(sequence.lease, missing)
         self._charge(sequence, before, plan.work)
         if sequence.computed == sequence.prompt_tokens + sequence.planned:
             sequence.planned += 1
             plan.sampling.append(sequence)
-        if before // self._block < sequence.computed // self._block:
-            self._publish(sequence, before // self._block)
+        self._publish(sequence)
 
     def _charge(self, sequence: VllmSequence, before: int, work: Work, sign: int = 1) -> None:
         if before >= sequence.prompt_tokens and sequence.scheduled == 1:
@@ -179,11 +173,10 @@ class VllmEngine(Pipeline[VllmSequence]):
         else:
             work.prefill(sequence.scheduled, before, sign)
 
-    def _publish(self, sequence: VllmSequence, start: int) -> None:
+    def _publish(self, sequence: VllmSequence) -> None:
         full = sequence.computed // self._block
-        extend_chain(sequence.chain, sequence.tape, self._block, full)
-        for at in range(start, full):
-            self.cache.publish(sequence.blocks[at], sequence.chain[at])
+        if full > sequence.lease.known:
+            self.cache.publish(sequence.lease, sequence.tape, full)
 
     def _preempt(self, at: int, plan: Plan[VllmSequence]) -> VllmSequence:
         """Put the newest (or worst) running sequence back into the queue, without its blocks.
@@ -204,8 +197,7 @@ class VllmEngine(Pipeline[VllmSequence]):
         return victim
 
     def _release(self, sequence: VllmSequence) -> None:
-        self.cache.release(sequence.blocks)
-        sequence.blocks = []
+        self.cache.release(sequence.lease)
         sequence.computed = 0
 
     def _apply(self, plan: Plan[VllmSequence]) -> None:
@@ -227,6 +219,28 @@ class VllmEngine(Pipeline[VllmSequence]):
     def _gets(self, sequence: VllmSequence) -> bool:
         return not sequence.done
 
+    def _closed(self) -> bool:
+        head = self._waiting.head()
+        if head is None or len(self._running) >= self._max_running:
+            return True
+        # It did not fit and room only shrinks, but somebody may be making what its prompt has.
+        hits = self.cache.match(head.tape, (head.known - 1) // self._block)
+        return not any(self.cache.follows(hits, s.lease) for s in self._running)
+
+    def _fits(self, steps: int) -> bool:
+        missing = sum(self._missing(s, s.computed + steps) for s in self._running)
+        return missing <= self.cache.free
+
+    def _decode_on(self, steps: int) -> None:
+        # Of two that make the same blocks the one further on makes each of them first.
+        for sequence in sorted(self._running, key=lambda s: -s.computed):
+            sequence.planned += steps
+            sequence.computed += steps
+            missing = self._missing(sequence, sequence.computed)
+            if missing:
+                self.cache.take(sequence.lease, missing)
+            self._publish(sequence)
+
     def _drop(self, sequence: VllmSequence) -> None:
         self._release(sequence)
         if sequence in self._running:
@@ -235,7 +249,7 @@ class VllmEngine(Pipeline[VllmSequence]):
             self._waiting.remove(sequence)
 
     def _missing(self, sequence: VllmSequence, tokens: int) -> int:
-        return self._blocks(tokens) - len(sequence.blocks)
+        return self._blocks(tokens) - sequence.lease.blocks
 
     def _blocks(self, tokens: int) -> int:
         return -(-tokens // self._block)

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from heapq import heapify, heappop, heappush
 
+from paceline.engines.model.block_cache import Lease
 from paceline.engines.model.sequence import Sequence
 
 
 class VllmSequence(Sequence):
-    """A sequence with its blocks."""
+    """A sequence as vLLM's scheduler tracks it."""
 
-    __slots__ = ("blocks", "chain", "computed", "order", "planned", "scheduled")
+    __slots__ = ("computed", "lease", "order", "planned", "scheduled")
 
-    blocks: list[int]
-    chain: list[int]
-    """Keys of the full blocks so far; those of the prompt are there from the start."""
+    lease: Lease
+    """Its KV blocks."""
     order: tuple[int, int]
     """Place in the queue: (priority, arrival number); under fcfs the priority is 0."""
     computed: int

@@ -203,3 +203,14 @@ async def test_what_costs_no_engine_time(start: Start) -> None:
     _, vectors = await post(client, "/v1/embeddings", {"input": ["a", "b", "a"]})
     one, two, three = (item["embedding"] for item in vectors["data"])
     assert one == three != two
+
+
+async def test_reset_prefix_cache(start: Start) -> None:
+    """A reset empties the cache."""
+    client = await start("vllm")
+    body = {"model": "emulated", "prompt": DOCUMENT, "max_tokens": 1}
+    await post(client, "/v1/completions", body)
+    async with client.post("/reset_prefix_cache") as reply:
+        assert reply.status == 200
+    usage = (await post(client, "/v1/completions", body))[1]["usage"]
+    assert usage["prompt_tokens_details"]["cached_tokens"] == 0

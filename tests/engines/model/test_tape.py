@@ -1,28 +1,16 @@
-"""Token ids as bytes and the keys of their blocks."""
+"""Token ids as bytes."""
 
 import pytest
 
-from paceline.engines.model.tape import encode, extend_chain
+from paceline.engines.model.tape import TOKEN_BYTES, encode
 
 
-def test_equal_prefix_equal_keys() -> None:
-    """Keys agree up to the block in which two prompts part, and nowhere after it."""
-    one: list[int] = []
-    two: list[int] = []
-    extend_chain(one, encode([1, 2, 3, 4, 5, 6]), 2, 3)
-    extend_chain(two, encode([1, 2, 3, 9, 5, 6]), 2, 3)
-    assert [a == b for a, b in zip(one, two, strict=True)] == [True, False, False]
-
-
-def test_a_chain_grows_in_parts() -> None:
-    """Growing a chain step by step gives the keys of growing it at once."""
-    tape = encode(range(64))
-    parts: list[int] = []
-    whole: list[int] = []
-    for blocks in (1, 3, 4):
-        extend_chain(parts, tape, 16, blocks)
-    extend_chain(whole, tape, 16, 4)
-    assert parts == whole
+def test_equal_ids_equal_bytes() -> None:
+    """Two tapes agree as far as their ids do."""
+    one, two = encode([1, 2, 3, 4]), encode([1, 2, 9, 4])
+    assert len(one) == 4 * TOKEN_BYTES
+    assert one[: 2 * TOKEN_BYTES] == two[: 2 * TOKEN_BYTES]
+    assert one[2 * TOKEN_BYTES :] != two[2 * TOKEN_BYTES :]
 
 
 def test_ids_have_32_bits() -> None:

@@ -1,0 +1,39 @@
+"""The simulated engine passes over steps, and nobody in the simulation can tell."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec import structs
+
+from paceline.sim.experiment import Job, run
+from paceline.sim.run import NO_PROXY, RunConfig
+from paceline.sim.spec import Synthetic
+from tests.sim.dialogue import FAMILIES, FLAT, NO_FRONTEND, engine
+from tests.sim.test_run import jobs
+
+
+@given(jobs(), st.booleans(), st.sampled_from([1.0, 1.07]))
+def test_equal_to_step_by_step(job: Job, flat: bool, busy: float) -> None:
+    """Runs whose steps are all kept and runs that pass over some: the same rows and samples.
+
+    With steps of a whole second much falls into one instant.
+    """
+    config = structs.replace(job.config, busy=busy)
+    if flat:
+        config = structs.replace(
+            config, frontend=NO_FRONTEND, engine=structs.replace(config.engine, time=FLAT)
+        )
+    every = run(structs.replace(job, config=structs.replace(config, keep_steps=True)))
+    some = run(structs.replace(job, config=structs.replace(config, keep_steps=False)))
+    assert some.rows == every.rows
+    assert some.samples == every.samples
+
+
+def test_engines_in_lockstep_keep_their_order() -> None:
+    """Two engines whose steps end together are heard in the same order, passed over or not."""
+    config = RunConfig(policy=NO_PROXY, backends=2, engine=engine(time=FLAT), frontend=NO_FRONTEND)
+    generator = structs.replace(FAMILIES, output=60)
+    job = Job(config=config, workload=Synthetic(generator=generator), keep=True)
+    every = structs.replace(job, config=structs.replace(config, keep_steps=True))
+    assert run(job).rows == run(every).rows
