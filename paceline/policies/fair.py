@@ -81,9 +81,7 @@ class Fair(Lpm):
         self._charge(request.tenant, OUTPUT_WEIGHT * output_tokens)
 
     def _charge(self, tenant: str, tokens: float) -> None:
-        used = self._used.get(tenant)
-        if used is None:
-            used = self._round * self.quantum
+        used = self._used.get(tenant, self._round * self.quantum)
         self._used[tenant] = used + tokens / self.weights.get(tenant, 1.0)
 
     def _sweep(self) -> None:

@@ -145,6 +145,19 @@ def test_decides_as_if_all_were_asked(backends: list[Any], story: Story) -> None
     assert lazy == tell(Scheduler(CONFIG, Asking(quantum=150.0)), specs, story)
 
 
+def test_many_tenants_take_turns() -> None:
+    """Each of 40 has two requests, one right behind the other, and a quantum of one."""
+    talk = Talk(backend(kv_tokens=None, chunk_tokens=1), policy=Fair(quantum=5.0))
+    talk.arrive("busy", "hot")
+    for number in range(40):
+        for turn in "ab":
+            talk.arrive(f"{turn}{number}", "hot", at=0.1, tenant=f"t{number}")
+    order = ["busy"]
+    for id in order:
+        order += talk.first_byte(id, 0.2).replace("->b", "").split()
+    assert order[1:] == [f"{turn}{number}" for turn in "ab" for number in range(40)]
+
+
 def test_an_overdue_one_among_many_is_found() -> None:
     """Of 100 tenants in one round, one that waited too long goes within as many decisions as it
     takes to ask them all."""

@@ -196,6 +196,15 @@ class TestFeed:
         assert talk.say(Tick(), due or 0.0) == "c->b"
 
 
+    def test_the_first_of_several_estimates_counts(self) -> None:
+        """Of unseen prefills at two backends, the deadline is the one that ends first."""
+        talk = Talk(backend("b1", kv_tokens=None), backend("b2", kv_tokens=None))
+        assert talk.arrive("a", "xxxx", streaming=False) == "a->b1"
+        assert talk.arrive("b", "yyyyy", streaming=False) == "b->b2"
+        assert talk.arrive("c", "zzzzzz") == ""
+        assert talk.scheduler.deadline() == pytest.approx(410 / 20_000)
+
+
 class TestLeaders:
     def test_followers_wait_for_their_leader(self) -> None:
         """Where the cache publishes late, a follower goes when the leader's first byte came."""
@@ -226,6 +235,14 @@ class TestLeaders:
         talk.arrive("f1", "xxx")
         assert talk.scheduler.deadline() == 3.0
         assert talk.say(Tick(), 3.0) == "f1->s"
+
+    def test_a_followers_own_deadline_may_come_first(self) -> None:
+        """The scheduler wants to be woken for whichever is sooner."""
+        talk = Talk(sglang(), config=SchedulerConfig(follower_min_tokens=100))
+        talk.arrive("lead", "xxx")
+        assert talk.arrive("f1", "xxx", deadline=1.0) == ""
+        assert talk.scheduler.deadline() == 1.0
+        assert talk.say(Tick(), 1.0) == "f1!deadline"
 
     def test_short_prefixes_are_not_worth_it(self) -> None:
         """What takes no longer to compute than to wait for is computed twice."""
