@@ -173,13 +173,15 @@ def direct() -> None:
                 assert not load.waiting
 
 
-def backlog(policy: str, backends: int, waiting: int, tenants: int = 1) -> float:
+def backlog(
+    policy: str, backends: int, waiting: int, tenants: int = 1, requests: int = 4000
+) -> float:
     """CPU microseconds a request while others wait."""
     load = Load(policy, backends, kv_tokens=65_536, max_running=64)
     source = mixed(tenants)
     while load.waiting < waiting:
         load.arrive(next(source))
-    return best(load, source, 4000)
+    return best(load, source, requests)
 
 
 def queued() -> None:
@@ -193,7 +195,7 @@ def queued() -> None:
 def shared_out() -> None:
     titles("waiting", "tenants", "policy")
     for tenants in (1, 10, 100, 1000, 10_000):
-        row(10_000, tenants, "auto", cost=backlog("auto", 1, 10_000, tenants))
+        row(10_000, tenants, "auto", cost=backlog("auto", 1, 10_000, tenants, 1000))
 
 
 def prolonged() -> None:
