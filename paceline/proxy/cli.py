@@ -45,7 +45,7 @@ class _Group(click.Group):
 
     elsewhere: ClassVar = {
         "sim": ("paceline.sim.cli", "Run the scheduler offline, against models of engines."),
-        "calibrate": ("paceline.sim.calibrate_cli", "Fit step times to recorded rows."),
+        "calibrate": ("paceline.sim.calibrate_cli", "Fit step times to an engine."),
     }
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -94,6 +94,7 @@ def cli() -> None:
 @click.option("--host", metavar="ADDRESS", help="Where to listen.  [default: 127.0.0.1]")
 @click.option("--port", metavar="N", type=PORT, help="TCP port.  [default: 8000]")
 @click.option("--log-format", type=click.Choice(["console", "json"]), help="[default: console]")
+@click.option("--record", metavar="FILE", help="Append the scheduler's events, for `sim --trace`.")
 @click.option("--replace", metavar="PID", type=int, help="Take over that proxy's port; it drains.")
 def serve(
     path: Path | None,
@@ -102,6 +103,7 @@ def serve(
     host: str | None,
     port: int | None,
     log_format: str | None,
+    record: str | None,
     replace: int | None,
 ) -> None:
     """Run the proxy.
@@ -112,10 +114,12 @@ def serve(
     """
     from paceline.proxy.load import Flags, load_config
 
-    flags = Flags(host=host, port=port, backends=backends, policy=policy, log_format=log_format)
+    flags = Flags(host=host, port=port, backends=backends, policy=policy)
+    flags.log_format, flags.record = log_format, record
     config = _load(path, flags)
     from paceline.proxy.life import Plan, run
     from paceline.proxy.listen import CannotListen
+    from paceline.proxy.recorder import CannotRecord
 
     plan = Plan(
         config=config,
@@ -125,7 +129,7 @@ def serve(
     )
     try:
         run(plan)
-    except CannotListen as error:
+    except (CannotListen, CannotRecord) as error:
         raise click.ClickException(str(error)) from error
 
 

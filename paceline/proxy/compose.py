@@ -24,6 +24,7 @@ from paceline.proxy.gateway import Gateway
 from paceline.proxy.metrics import CONTENT_TYPE, Metrics
 from paceline.proxy.monitor import Monitor
 from paceline.proxy.ratio import TokenRatio
+from paceline.proxy.recorder import Recorder
 from paceline.proxy.retries import RetryBudget
 from paceline.proxy.secure import Security, secure
 from paceline.proxy.state import state_json
@@ -44,7 +45,9 @@ milliseconds, one that is loading its weights in minutes."""
 class Proxy:
     """The parts of one proxy; needs a running loop."""
 
-    def __init__(self, config: Config, security: Security | None = None) -> None:
+    def __init__(
+        self, config: Config, security: Security | None = None, recorder: Recorder | None = None
+    ) -> None:
         """Raises ConfigError where `security` is not given and cannot be read."""
         self._loop = loop = asyncio.get_running_loop()
         security = security or secure(config)
@@ -60,7 +63,8 @@ class Proxy:
         self._directory = Directory(config.backends)
         self._all_up = asyncio.Event()
         self.driver = Driver(scheduler, loop, self._observe)
-        self._metrics = Metrics(self.snapshot)
+        self._recorder = recorder
+        self._metrics = Metrics(self.snapshot, *([recorder] if recorder else []))
         self._log_request = log.request_logger(config.log)
         pool = Pool(self.upstream, loop)
         self.monitor = Monitor(self._directory, self.driver, pool, self.upstream)
@@ -137,6 +141,8 @@ class Proxy:
             self.policy = PolicyConfig(name="fcfs")
 
     def _observe(self, event: Event, actions: list[Action], now: float) -> None:
+        if self._recorder is not None:
+            self._recorder.note(event, actions, now)
         if isinstance(event, BackendChanged) and all(entry.up for entry in self._directory):
             self._all_up.set()
 

@@ -110,6 +110,9 @@ class LogConfig(Struct, forbid_unknown_fields=True, kw_only=True):
     """`console` for people, `json` for machines."""
     level: Literal["debug", "info", "warning", "error"] = "info"
     """Lowest level that is printed; request lines are `info`."""
+    record: str | None = None
+    """File to which the scheduler's events are appended as JSON lines, for `paceline sim --trace`;
+    prompts are in it as hashes only."""
 
 
 class PolicyConfig(Struct, forbid_unknown_fields=True, kw_only=True):

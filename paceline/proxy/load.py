@@ -42,6 +42,7 @@ class Flags(Struct, kw_only=True):
     backends: tuple[str, ...] = ()
     policy: str | None = None
     log_format: str | None = None
+    record: str | None = None
 
 
 def load_config(path: Path | None, flags: Flags | None = None) -> Config:
@@ -70,6 +71,7 @@ def _overlay(config: Config, flags: Flags) -> Config:
         ("server", "host", flags.host),
         ("server", "port", flags.port),
         ("log", "format", flags.log_format),
+        ("log", "record", flags.record),
     ):
         if value is not None:
             table[section][key] = value

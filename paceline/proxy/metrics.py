@@ -30,13 +30,15 @@ TOTAL_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 60, 120, 300, 600,
 class Metrics:
     """Counts requests and reads the scheduler; has a registry of its own."""
 
-    def __init__(self, snapshot: Callable[[], Snapshot]) -> None:
+    def __init__(self, snapshot: Callable[[], Snapshot], *others: Collector) -> None:
         self._registry = CollectorRegistry()
         self._families = _Families()
         self._models = {""}
         self._routes: dict[tuple[str, str], _Route] = {}
         self._registry.register(self._families)
         self._registry.register(SchedulerCollector(snapshot))
+        for other in others:
+            self._registry.register(other)
         ProcessCollector(registry=self._registry)
         build = Info("paceline_build", "The running version.", registry=self._registry)
         build.info({"version": __version__})

@@ -17,8 +17,8 @@ HEAD = """# Configuration
 One TOML file, named with `paceline serve -c FILE`; without one, every setting has the default shown
 here. `paceline check -c FILE` validates it. An unknown key or a wrong type is refused in one line
 that names file and key. The command line overrides the file: `--host`, `--port`, `--log-format`,
-`--policy` and `--backend` (which replaces all `[[backends]]`). No setting is read from the
-environment.
+`--record`, `--policy` and `--backend` (which replaces all `[[backends]]`). No setting is read from
+the environment.
 
 ```toml
 [policy]

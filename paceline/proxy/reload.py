@@ -31,6 +31,7 @@ FIXED = (
     "tls.client_ca_file",
     "admin.host",
     "admin.port",
+    "log.record",
     "scheduler.output_tokens",
     "scheduler.recent_requests",
     "upstream.probe_timeout_seconds",
