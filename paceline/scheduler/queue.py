@@ -6,9 +6,9 @@ without buckets, `rota` finds the one whose turn it is; with buckets each line i
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator
 from itertools import islice
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from paceline.scheduler.entry import Entry
 from paceline.scheduler.estimates import Mean
@@ -16,9 +16,6 @@ from paceline.scheduler.line import OPEN, Item, Key, Line
 from paceline.scheduler.policy import Policy, View
 from paceline.scheduler.rota import Rota, Round, Turn
 from paceline.scheduler.snapshot import QueueSnapshot
-
-if TYPE_CHECKING:
-    from paceline.scheduler.fleet import Backend
 
 Best = tuple[bool, Key, int, Entry]
 """False for its age, which sorts first; key; order of arrival; who."""
@@ -29,9 +26,8 @@ WINDOW = 256
 
 
 class QueueView(View, Protocol):
-    """The view, as those set it who look at a line: to its mean wait and the backends."""
+    """The view, whose mean wait is set to that of the line that is looked at."""
 
-    backends: Sequence[Backend]
     waits: Mean
 
 

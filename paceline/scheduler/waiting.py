@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from paceline.scheduler.admission import Admission
+from paceline.scheduler.choice import View
 from paceline.scheduler.config import SchedulerConfig
 from paceline.scheduler.entry import Entries, Entry
 from paceline.scheduler.estimates import Mean
 from paceline.scheduler.fleet import Fleet
 from paceline.scheduler.line import OPEN
 from paceline.scheduler.policy import Policy
-from paceline.scheduler.queue import QueueView, WaitQueue
+from paceline.scheduler.queue import WaitQueue
 from paceline.scheduler.trie import Trie
 
 
@@ -17,7 +18,7 @@ class Waiting:
     """The waiting requests of all models. A queue is there only while somebody waits in it."""
 
     def __init__(
-        self, config: SchedulerConfig, policy: Policy, fleet: Fleet, trie: Trie, view: QueueView
+        self, config: SchedulerConfig, policy: Policy, fleet: Fleet, trie: Trie, view: View
     ) -> None:
         self.admission = Admission(config)
         self.queues: dict[str, WaitQueue] = {}

@@ -195,7 +195,6 @@ class TestFeed:
         assert due == pytest.approx(410 / 20_000)
         assert talk.say(Tick(), due or 0.0) == "c->b"
 
-
     def test_the_first_of_several_estimates_counts(self) -> None:
         """Of unseen prefills at two backends, the deadline is the one that ends first."""
         talk = Talk(backend("b1", kv_tokens=None), backend("b2", kv_tokens=None))
