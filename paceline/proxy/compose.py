@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
@@ -21,6 +22,7 @@ from paceline.proxy.config import Config, PolicyConfig
 from paceline.proxy.directory import Directory
 from paceline.proxy.driver import Driver
 from paceline.proxy.gateway import Gateway
+from paceline.proxy.kv_follower import follower
 from paceline.proxy.metrics import CONTENT_TYPE, Metrics
 from paceline.proxy.monitor import Monitor
 from paceline.proxy.ratio import TokenRatio
@@ -28,6 +30,7 @@ from paceline.proxy.recorder import Recorder
 from paceline.proxy.retries import RetryBudget
 from paceline.proxy.secure import Security, secure
 from paceline.proxy.state import state_json
+from paceline.proxy.tokenizing import tokenizers
 from paceline.proxy.upstream import Pool
 from paceline.scheduler.events import Action, BackendChanged, Event
 from paceline.scheduler.policy import Policy
@@ -67,7 +70,10 @@ class Proxy:
         self._metrics = Metrics(self.snapshot, *([recorder] if recorder else []))
         self._log_request = log.request_logger(config.log)
         pool = Pool(self.upstream, loop)
-        self.monitor = Monitor(self._directory, self.driver, pool, self.upstream)
+        seed = secrets.token_bytes(16)
+        models = tokenizers(config.models)
+        follow = partial(follower, sink=self.driver, models=models, seed=seed)
+        self.monitor = Monitor(self._directory, self.driver, pool, self.upstream, follow)
         self.backends = Backends(self._directory, self.driver, pool, self.monitor)
         self._started_at = loop.time()
         self.gateway = Gateway(
@@ -78,9 +84,10 @@ class Proxy:
             on_record=self._on_record,
             ratio=TokenRatio(),
             retries=RetryBudget(self._started_at),
-            seed=secrets.token_bytes(16),
+            seed=seed,
             access=security.access,
             salts=security.salts,
+            tokenizers=models,
             admin=Admin(self.backends, security.hosts),
             ready=self._ready,
             metrics=lambda: (self._metrics.render(), CONTENT_TYPE),

@@ -93,6 +93,14 @@ class _Families(Collector):
         self.reported = Count(
             "cached_tokens_reported", "Prompt tokens that backends reported as cached.", *at
         )
+        self.missed = Count(
+            "cached_tokens_missed",
+            "Prompt tokens believed cached that were reported not to be.",
+            *at,
+        )
+        self.unexpected = Count(
+            "cached_tokens_unexpected", "Prompt tokens reported cached beyond the belief.", *at
+        )
         self.wait = Histogram(
             "queue_wait_seconds", "Wait of the dispatched in the queue.", WAIT_BUCKETS, "model"
         )
@@ -124,7 +132,8 @@ class _Route:
         self._at = at
         self._families = families
         counts = (families.retries, families.prompt, families.output)
-        for count in (*counts, families.predicted, families.reported):
+        cached = (families.predicted, families.reported, families.missed, families.unexpected)
+        for count in (*counts, *cached):
             count.values[at] = 0.0  # or Prometheus would not see the first increase
         self._wait = families.wait.labels(model)
         self._ttft = families.ttft.labels(*at)
@@ -151,5 +160,14 @@ class _Route:
             families.retries.values[at] += record.attempts - 1
         if usage.output_tokens:
             families.output.values[at] += usage.output_tokens
-        if usage.cached_tokens:
-            families.reported.values[at] += usage.cached_tokens
+        if usage.cached_tokens is not None:
+            self._compare(record.cached_tokens, usage.cached_tokens)
+
+    def _compare(self, predicted: int, reported: int) -> None:
+        """Of the requests with a report alone: many streams end without one."""
+        at, families = self._at, self._families
+        families.reported.values[at] += reported
+        if predicted > reported:
+            families.missed.values[at] += predicted - reported
+        else:
+            families.unexpected.values[at] += reported - predicted

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from paceline.policies.describe import Setting, settings, summary
-from paceline.proxy.config import BackendConfig, Config
+from paceline.proxy.config import BackendConfig, Config, ModelConfig
 
 HEAD = """# Configuration
 
@@ -38,7 +38,8 @@ def reference() -> str:
     """The page, in Markdown."""
     tables = [(f"[{field.name}]", field.type) for field in msgspec.structs.fields(Config)]
     sections = [_section(name, cls) for name, cls in tables if isinstance(cls, type)]
-    return "\n".join([HEAD, *sections, _section("[[backends]]", BackendConfig)])
+    sections += [_section("[[backends]]", BackendConfig), _section("[[models]]", ModelConfig)]
+    return "\n".join([HEAD, *sections])
 
 
 def _section(name: str, cls: type[Struct]) -> str:

@@ -35,6 +35,7 @@ FIXED = (
     "scheduler.output_tokens",
     "scheduler.recent_requests",
     "upstream.probe_timeout_seconds",
+    "models",
 )
 """Settings that only a restart changes."""
 

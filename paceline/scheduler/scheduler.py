@@ -30,6 +30,7 @@ from paceline.scheduler.events import (
     BackendChanged,
     BackendRemoved,
     BackendReset,
+    CacheReported,
     Cancelled,
     Dispatch,
     Event,
@@ -46,7 +47,7 @@ from paceline.scheduler.policy import Policy
 from paceline.scheduler.queue import WaitQueue
 from paceline.scheduler.snapshot import Snapshot
 from paceline.scheduler.trie import PrefixTrie, Trie
-from paceline.scheduler.types import Request
+from paceline.scheduler.types import Keys, Request
 from paceline.scheduler.waiting import Waiting
 
 
@@ -78,6 +79,7 @@ class Scheduler:
             BackendChanged: self._change,
             BackendRemoved: self._remove,
             BackendReset: self._reset,
+            CacheReported: self._cache,
             LoadReported: self._report,
             Tick: self._tick,
         }
@@ -143,6 +145,8 @@ class Scheduler:
         entry.output_tokens = expected * request.n
         self._arriving = entry
         self._trie.add(entry)
+        if request.exact:
+            self._fleet.recognise(entry)
         self._announce(entry)
         if not (calm and self._send_at_once(entry, now)):
             self._waiting.add(entry)
@@ -173,8 +177,12 @@ class Scheduler:
         else:
             self._outputs.add(request.model, request.tenant, output_tokens // request.n)
         self.policy.finished(request, output_tokens)
+        cached = event.usage.cached_tokens
+        if cached is not None and cached < entry.cached:
+            missed = self._fleet[entry.backend].cache.missed(entry, event.usage)
+            self._waiting.rerank(missed)
         del self._entries[request.id]
-        self._land(entry, output_tokens)
+        self._land(entry, output_tokens, event.prefix)
 
     def _fail(self, event: Failed, now: float) -> None:
         if not event.retry:
@@ -190,6 +198,8 @@ class Scheduler:
         self._land(entry, None)
         entry.computed = False
         self._trie.match(entry)
+        if entry.request.exact:
+            self._fleet.recognise(entry)
         self._announce(entry)
         self._waiting.add(entry)
 
@@ -197,6 +207,10 @@ class Scheduler:
         if event.id in self._fleet:
             self._waiting.open(event.id)
             self._fleet[event.id].report(event.waiting, now, event.asked_at)
+
+    def _cache(self, event: CacheReported, now: float) -> None:
+        if event.id in self._fleet:
+            self._waiting.rerank(self._fleet[event.id].cache.tell(event))
 
     def _change(self, event: BackendChanged, now: float) -> None:
         self._waiting.rerank(self._fleet.put(event.backend))
@@ -257,11 +271,11 @@ class Scheduler:
         else:
             self._land(entry, None)
 
-    def _land(self, entry: Entry, output_tokens: int | None) -> None:
-        """It left its backend; with `output_tokens` its KV stays in the cache there."""
+    def _land(self, entry: Entry, output: int | None, answered: Keys = ()) -> None:
+        """It left its backend; with `output` tokens its KV stays in the cache there."""
         self._waiting.release(entry)
         self._waiting.open(entry.backend)
-        self._waiting.rerank(self._fleet[entry.backend].land(entry, output_tokens))
+        self._waiting.rerank(self._fleet[entry.backend].land(entry, output, answered))
 
     # Decisions
 
