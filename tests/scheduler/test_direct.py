@@ -18,6 +18,7 @@ from paceline.scheduler.events import (
     Arrived,
     BackendChanged,
     BackendReset,
+    CacheReported,
     Cancelled,
     Dispatch,
     Event,
@@ -46,7 +47,9 @@ arrivals = st.tuples(
 )
 others = st.tuples(
     gaps,
-    st.sampled_from(["byte", "finish", "finish", "cancel", "retry", "load", "reset", "flip"]),
+    st.sampled_from(
+        ["byte", "finish", "finish", "cancel", "retry", "load", "reset", "flip", "tell"]
+    ),
     st.integers(0, 99),
 )
 Story = list[tuple[Any, ...]]
@@ -64,12 +67,13 @@ def tell(scheduler: Scheduler, specs: list[BackendSpec], story: Story) -> list[l
             tail, facts, late = asked
             at = now - 1.0 if late else now
             event: Event = Arrived(request(id, which, at=at, tail=tail, **facts))
-        elif what in {"load", "reset", "flip"}:
+        elif what in {"load", "reset", "flip", "tell"}:
             spec = specs[which % len(specs)]
             events: dict[str, Event] = {
                 "load": LoadReported(spec.id, 1, which % 3, now - 0.05),
                 "reset": BackendReset(spec.id),
                 "flip": BackendChanged(spec),
+                "tell": CacheReported(spec.id, request("", PREFIXES[which % 9]).prefix),
             }
             event = events[what]
         elif running:
