@@ -61,18 +61,20 @@ class Admission:
             gap = max(gap, now - self._served_at)
         return min(MAX_RETRY, max(MIN_RETRY, gap * self.waiting / 10))
 
+    def expiry(self, request: Request) -> float:
+        """Until when the request may wait."""
+        end = request.arrived_at + self._config.queue_seconds
+        return end if request.deadline is None or end < request.deadline else request.deadline
+
     def enter(self, entry: Entry) -> None:
         """A request starts to wait."""
         self.waiting += 1
         self.waiting_tokens += entry.request.prompt_tokens
         self._by_priority.setdefault(entry.request.priority, {})[entry] = None
-        expiry = entry.request.arrived_at + self._config.queue_seconds
-        if entry.request.deadline is not None:
-            expiry = min(expiry, entry.request.deadline)
         if len(self._expiries) > 64 + 2 * self.waiting:
             self._expiries = [item for item in self._expiries if item[2].waiting]
             heapify(self._expiries)
-        heappush(self._expiries, (expiry, entry.seq, entry))
+        heappush(self._expiries, (self.expiry(entry.request), entry.seq, entry))
 
     def leave(self, entry: Entry) -> None:
         """A request waits no more."""
@@ -94,14 +96,13 @@ class Admission:
         """No deadline is before this one, which may be of somebody who is gone."""
         return self._expiries[0][0] if self._expiries else math.inf
 
-    def next_expiry(self) -> float | None:
-        """The earliest deadline of those that wait."""
+    def next_expiry(self) -> float:
+        """The earliest deadline of those that wait; infinite if nobody does."""
         while self._expiries and not self._expiries[0][2].waiting:
             heappop(self._expiries)
-        return self._expiries[0][0] if self._expiries else None
+        return self._expiries[0][0] if self._expiries else math.inf
 
     def pop_expired(self, now: float) -> Entry | None:
         """One whose deadline has come; it must be ended before the next is asked for, since one
         that came back after a failure is listed twice."""
-        expiry = self.next_expiry()
-        return heappop(self._expiries)[2] if expiry is not None and expiry <= now else None
+        return heappop(self._expiries)[2] if self.next_expiry() <= now else None

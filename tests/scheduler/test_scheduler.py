@@ -20,6 +20,7 @@ from paceline.scheduler.events import (
     Tick,
 )
 from paceline.scheduler.fleet import Backend
+from paceline.scheduler.line import OPEN
 from paceline.scheduler.policy import Policy, View
 from paceline.scheduler.types import BackendSpec, Request
 from tests.scheduler.dialogue import Talk, backend, request
@@ -194,6 +195,14 @@ class TestFeed:
         assert due == pytest.approx(410 / 20_000)
         assert talk.say(Tick(), due or 0.0) == "c->b"
 
+    def test_the_first_of_several_estimates_counts(self) -> None:
+        """Of unseen prefills at two backends, the deadline is the one that ends first."""
+        talk = Talk(backend("b1", kv_tokens=None), backend("b2", kv_tokens=None))
+        assert talk.arrive("a", "xxxx", streaming=False) == "a->b1"
+        assert talk.arrive("b", "yyyyy", streaming=False) == "b->b2"
+        assert talk.arrive("c", "zzzzzz") == ""
+        assert talk.scheduler.deadline() == pytest.approx(410 / 20_000)
+
 
 class TestLeaders:
     def test_followers_wait_for_their_leader(self) -> None:
@@ -225,6 +234,14 @@ class TestLeaders:
         talk.arrive("f1", "xxx")
         assert talk.scheduler.deadline() == 3.0
         assert talk.say(Tick(), 3.0) == "f1->s"
+
+    def test_a_followers_own_deadline_may_come_first(self) -> None:
+        """The scheduler wants to be woken for whichever is sooner."""
+        talk = Talk(sglang(), config=SchedulerConfig(follower_min_tokens=100))
+        talk.arrive("lead", "xxx")
+        assert talk.arrive("f1", "xxx", deadline=1.0) == ""
+        assert talk.scheduler.deadline() == 1.0
+        assert talk.say(Tick(), 1.0) == "f1!deadline"
 
     def test_short_prefixes_are_not_worth_it(self) -> None:
         """What takes no longer to compute than to wait for is computed twice."""
@@ -638,9 +655,9 @@ class TestLimits:
         for number in range(2000):
             talk.arrive(str(number), at=number / 1000)
             talk.say(Cancelled(str(number)), number / 1000)
-        queue = talk.scheduler._queues["m"]
+        queue = talk.scheduler._waiting.queues["m"]
         (line,) = queue._lines.values()
-        assert sum(map(len, line.lanes[None].values())) < 200
+        assert sum(map(len, line.lanes[OPEN].values())) < 200
         assert len(talk.scheduler._admission._expiries) < 200
 
 
