@@ -11,7 +11,6 @@ from paceline.proxy import tls
 from paceline.proxy.config import BackendConfig
 from paceline.proxy.keys import BadKeys, secret
 
-
 POLARITY = {"no": 0, "lower_first": -1, "higher_first": 1}
 
 
