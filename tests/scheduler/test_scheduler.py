@@ -407,6 +407,9 @@ class TestAnotherPolicy:
 class Backwards(Policy):
     """Last come, first served; keeps account of the queue."""
 
+    def __post_init__(self) -> None:
+        self.seen: list[str] = []
+
     def order(self, request: Request, view: View) -> tuple[float, ...]:
         return (-request.arrived_at, -ord(request.id))
 
@@ -415,12 +418,6 @@ class Backwards(Policy):
 
     def left(self, request: Request, view: View) -> None:
         self.seen.append(f"-{request.id}")
-
-    @property
-    def seen(self) -> list[str]:
-        """Who came and went."""
-        log: list[str] = self.__dict__.setdefault("log", [])
-        return log
 
 
 class TestFleet:
