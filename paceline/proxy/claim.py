@@ -10,8 +10,8 @@ from paceline.scheduler.events import Dispatch, Reject
 from paceline.scheduler.types import Request, Usage
 
 if TYPE_CHECKING:
+    from paceline.proxy.decider import Decider
     from paceline.proxy.directory import Directory
-    from paceline.proxy.driver import Driver
 
 
 class Claim(Protocol):
@@ -49,7 +49,7 @@ class Claim(Protocol):
 class Scheduled:
     """A place given by the scheduler, which hears of every step."""
 
-    def __init__(self, driver: Driver, request: Request, record: Record) -> None:
+    def __init__(self, driver: Decider, request: Request, record: Record) -> None:
         self.backend = ""
         self._driver = driver
         self._request = request

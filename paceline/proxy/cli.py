@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 FILE = click.Path(path_type=Path)
 PORT = click.IntRange(0, 65535)
+WORKERS = click.IntRange(1)
 KV_TOKENS = click.IntRange(1)
 SPEED = click.FloatRange(0, min_open=True)
 
@@ -94,6 +95,7 @@ def cli() -> None:
 @click.option("--host", metavar="ADDRESS", help="Where to listen.  [default: 127.0.0.1]")
 @click.option("--port", metavar="N", type=PORT, help="TCP port.  [default: 8000]")
 @click.option("--log-format", type=click.Choice(["console", "json"]), help="[default: console]")
+@click.option("--workers", metavar="N", type=WORKERS, help="Processes.  [default: 1]")
 @click.option("--replace", metavar="PID", type=int, help="Take over that proxy's port; it drains.")
 def serve(
     path: Path | None,
@@ -102,6 +104,7 @@ def serve(
     host: str | None,
     port: int | None,
     log_format: str | None,
+    workers: int | None,
     replace: int | None,
 ) -> None:
     """Run the proxy.
@@ -113,6 +116,7 @@ def serve(
     from paceline.proxy.load import Flags, load_config
 
     flags = Flags(host=host, port=port, backends=backends, policy=policy, log_format=log_format)
+    flags.workers = workers
     config = _load(path, flags)
     from paceline.proxy.life import Plan, run
     from paceline.proxy.listen import CannotListen

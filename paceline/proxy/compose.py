@@ -20,7 +20,7 @@ from paceline.proxy.backends import Backends
 from paceline.proxy.config import Config, PolicyConfig
 from paceline.proxy.directory import Directory
 from paceline.proxy.driver import Driver
-from paceline.proxy.gateway import Gateway
+from paceline.proxy.gateway import FullGateway
 from paceline.proxy.metrics import CONTENT_TYPE, Metrics
 from paceline.proxy.monitor import Monitor
 from paceline.proxy.ratio import TokenRatio
@@ -62,11 +62,11 @@ class Proxy:
         self.driver = Driver(scheduler, loop, self._observe)
         self._metrics = Metrics(self.snapshot)
         self._log_request = log.request_logger(config.log)
-        pool = Pool(self.upstream, loop)
+        pool = self._pool(loop)
         self.monitor = Monitor(self._directory, self.driver, pool, self.upstream)
         self.backends = Backends(self._directory, self.driver, pool, self.monitor)
         self._started_at = loop.time()
-        self.gateway = Gateway(
+        self.gateway = FullGateway(
             config=structs.replace(config, upstream=self.upstream),
             driver=self.driver,
             pool=pool,
@@ -112,6 +112,9 @@ class Proxy:
         """Log in another format or from another level."""
         log.configure(config.log)
         self._log_request = log.request_logger(config.log)
+
+    def _pool(self, loop: asyncio.AbstractEventLoop) -> Pool:
+        return Pool(self.upstream, loop)
 
     def _guarded(self, config: PolicyConfig) -> Policy:
         crashed = False

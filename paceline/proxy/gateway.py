@@ -16,17 +16,17 @@ from paceline.proxy.retries import RetryBudget
 if TYPE_CHECKING:
     from paceline.proxy.access import Access
     from paceline.proxy.admin import Admin
-    from paceline.proxy.driver import Driver
+    from paceline.proxy.decider import Decider
     from paceline.proxy.salts import Salts
     from paceline.proxy.upstream import Pool
 
 
 class Gateway(Struct, kw_only=True, eq=False):
-    """One proxy: its settings, its parts, and what hangs on its requests."""
+    """What forwarding takes: the settings, the parts, and what hangs on a request."""
 
     config: Config
     """A reload replaces it."""
-    driver: Driver
+    driver: Decider
     pool: Pool
     directory: Directory
     on_record: Callable[[Record], None]
@@ -40,6 +40,11 @@ class Gateway(Struct, kw_only=True, eq=False):
     """Who may ask what."""
     salts: Salts | None
     """What keeps tenants' prompts apart; None where they share prefixes. A reload replaces it."""
+
+
+class FullGateway(Gateway, kw_only=True, eq=False):
+    """One proxy: with what is behind its own pages, too."""
+
     admin: Admin
     """Shows and changes the backends."""
     ready: Callable[[], bool]

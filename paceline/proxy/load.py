@@ -42,6 +42,7 @@ class Flags(Struct, kw_only=True):
     backends: tuple[str, ...] = ()
     policy: str | None = None
     log_format: str | None = None
+    workers: int | None = None
 
 
 def load_config(path: Path | None, flags: Flags | None = None) -> Config:
@@ -69,6 +70,7 @@ def _overlay(config: Config, flags: Flags) -> Config:
     for section, key, value in (
         ("server", "host", flags.host),
         ("server", "port", flags.port),
+        ("server", "workers", flags.workers),
         ("log", "format", flags.log_format),
     ):
         if value is not None:

@@ -12,7 +12,7 @@ from prometheus_client.registry import Collector
 from paceline import __version__
 from paceline.proxy.gauges import SchedulerCollector
 from paceline.proxy.record import Record
-from paceline.proxy.tallies import Count, Histogram
+from paceline.proxy.tallies import Count, Histogram, Tallies
 from paceline.scheduler.snapshot import Snapshot
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
@@ -30,13 +30,15 @@ TOTAL_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 60, 120, 300, 600,
 class Metrics:
     """Counts requests and reads the scheduler; has a registry of its own."""
 
-    def __init__(self, snapshot: Callable[[], Snapshot]) -> None:
+    def __init__(self, snapshot: Callable[[], Snapshot] | None = None) -> None:
+        """Without `snapshot` it counts only, to be added to another's."""
         self._registry = CollectorRegistry()
         self._families = _Families()
         self._models = {""}
         self._routes: dict[tuple[str, str], _Route] = {}
         self._registry.register(self._families)
-        self._registry.register(SchedulerCollector(snapshot))
+        if snapshot is not None:
+            self._registry.register(SchedulerCollector(snapshot))
         ProcessCollector(registry=self._registry)
         build = Info("paceline_build", "The running version.", registry=self._registry)
         build.info({"version": __version__})
@@ -61,6 +63,26 @@ class Metrics:
         """Count a reload: `taken` or `refused`."""
         self._families.reloads.values[(result,)] += 1
 
+    def worker_restarted(self) -> None:
+        """Count a worker that died and was started anew."""
+        self._families.restarts.values[()] += 1
+
+    def take(self) -> Tallies:
+        """What was counted since the last time, for another process to add to its own."""
+        families = vars(self._families).items()
+        return Tallies(
+            {name: one.take() for name, one in families if isinstance(one, Count)},
+            {name: one.take() for name, one in families if isinstance(one, Histogram)},
+        )
+
+    def add(self, tallies: Tallies) -> None:
+        """Count what another process has counted."""
+        families = vars(self._families)
+        for name, counted in tallies.counts.items():
+            families[name].add(counted)
+        for name, seen in tallies.spreads.items():
+            families[name].add(seen)
+
     def render(self) -> bytes:
         """The page in Prometheus's text format, to be served as `CONTENT_TYPE`."""
         return generate_latest(self._registry)
@@ -82,6 +104,7 @@ class _Families(Collector):
         self.crashes = Count("policy_crashes", "Calls in which the policy failed.")
         self.crashes.values[()] = 0.0
         self.reloads = Count("reloads", "Reloads of the configuration.", "result")
+        self.restarts = Count("worker_restarts", "Workers that died and were started anew.")
         self.retries = Count("retries", "Further attempts after a backend failed.", *at)
         self.prompt = Count("prompt_tokens", "Prompt tokens: reported, else estimated.", *at)
         self.output = Count("output_tokens", "Output tokens that backends reported.", *at)

@@ -1,0 +1,116 @@
+"""The half of a proxy that a worker has: it forwards, and asks its parent for the rest."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from msgspec import structs
+
+from paceline.proxy import log, tls
+from paceline.proxy.address import reach
+from paceline.proxy.app import forwarding, server
+from paceline.proxy.config import Config
+from paceline.proxy.directory import Directory
+from paceline.proxy.gateway import Gateway
+from paceline.proxy.metrics import Metrics
+from paceline.proxy.record import Record
+from paceline.proxy.reload import adopt, limit
+from paceline.proxy.retries import RetryBudget
+from paceline.proxy.secure import Security, secure
+from paceline.proxy.upstream import Pool
+from paceline.proxy.workers.messages import (
+    Answered,
+    Backend,
+    Begin,
+    Moved,
+    Ratios,
+    Removed,
+    ToParent,
+    ToWorker,
+)
+from paceline.proxy.workers.pages import Pages
+from paceline.proxy.workers.remote import RemoteDriver, RemoteRatio
+from paceline.scheduler.events import Dispatch, Reject
+
+
+class Part:
+    """Everything of one worker but its process; needs a running loop."""
+
+    def __init__(self, begin: Begin, security: Security, send: Callable[[ToParent], None]) -> None:
+        loop = asyncio.get_running_loop()
+        self._tls = security.tls
+        self._upstream = structs.replace(
+            begin.config.upstream
+        )  # the pool keeps it, reloads fill it
+        self._driver = RemoteDriver(send, loop)
+        self._ratio = RemoteRatio(send)
+        self._pages = Pages(send)
+        self._log_request = log.request_logger(begin.config.log)
+        self.metrics = Metrics()
+        """Counts requests until the parent is told."""
+        self.gateway = Gateway(
+            config=structs.replace(begin.config, upstream=self._upstream),
+            driver=self._driver,
+            pool=Pool(self._upstream, loop),
+            directory=Directory([]),
+            on_record=self._on_record,
+            ratio=self._ratio,
+            retries=RetryBudget(loop.time()),
+            seed=begin.seed,
+            access=security.access,
+            salts=security.salts,
+        )
+        handler = self._pages.around(forwarding(self.gateway))
+        self.server = server(self.gateway, handler, self.gateway.access.client)
+
+    def take(self, message: ToWorker) -> None:
+        """What the parent decided, answered, or found out."""
+        match message:
+            case Dispatch() | Reject():
+                self._driver.decided(message)
+            case Answered():
+                self._pages.answered(message)
+            case Backend():
+                show(self.gateway.directory, message)
+            case Removed(id):
+                self.gateway.directory.remove(id)
+            case Moved(id):
+                self.gateway.pool.drop(id)
+            case Ratios(ratios):
+                self._ratio.update(ratios)
+            case _:
+                pass
+
+    def reload(self, config: Config) -> None:
+        """Follow a change of the configuration; raises ConfigError and changes nothing."""
+        security, gateway = secure(config), self.gateway
+        adopt(self._upstream, config.upstream)
+        if self._tls is not None:
+            tls.present(self._tls, config.tls)
+        gateway.access.adopt(security.access)
+        gateway.salts = security.salts
+        if config.log != gateway.config.log:
+            log.configure(config.log)
+            self._log_request = log.request_logger(config.log)
+        gateway.config = structs.replace(config, upstream=self._upstream)
+        limit(self.server, config.server)
+
+    def abandon(self) -> None:
+        """The parent is gone: whoever waits for it is told so; streams go on."""
+        self._driver.abandon()
+        self._pages.abandon()
+
+    def _on_record(self, record: Record) -> None:
+        self.metrics.record(record)
+        self._log_request(record)
+
+
+def show(directory: Directory, backend: Backend) -> None:
+    """Note a backend as it is now."""
+    config = backend.config
+    entry = directory[config.name] if config.name in directory else directory.add(config)
+    if entry.config != config:
+        entry.config, entry.address = config, reach(config)
+    entry.kind, entry.models = backend.kind, backend.models
+    entry.up, entry.draining = backend.up, backend.draining
