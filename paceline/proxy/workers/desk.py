@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from msgspec import structs
+
 from paceline.proxy.workers.messages import ToWorker
 from paceline.scheduler.events import (
     Arrived,
@@ -15,6 +17,8 @@ from paceline.scheduler.events import (
     FirstByte,
     Reject,
 )
+
+from paceline.scheduler.types import Request
 
 if TYPE_CHECKING:
     from paceline.proxy.driver import Driver
@@ -37,8 +41,7 @@ class Desk:
     def take(self, step: Step) -> None:
         """One step of one request."""
         if type(step) is Arrived:
-            self._open.add(step.request.id)
-            self._driver.submit(step, step.request.id, self)
+            self._admit(step.request)
         elif type(step) is FirstByte:
             self._driver.first_byte(step.id)
         elif type(step) is Failed and step.retry:
@@ -63,6 +66,13 @@ class Desk:
         if type(decision) is Reject:
             self._open.discard(decision.id)
         self._send(decision)
+
+    def _admit(self, request: Request) -> None:
+        self._open.add(request.id)
+        now = self._driver.now()
+        if request.arrived_at > now:  # loops tell the time at which their turn began
+            request = structs.replace(request, arrived_at=now)
+        self._driver.submit(Arrived(request), request.id, self)
 
     def _end(self, step: Step) -> None:
         match step:

@@ -7,7 +7,10 @@ import itertools
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
+import structlog
+
 from paceline.proxy.directory import Entry
+from paceline.proxy.errors import ApiError, response
 from paceline.proxy.ratio import TokenRatio
 from paceline.proxy.request import Reply, Request
 from paceline.proxy.workers.desk import Desk
@@ -38,6 +41,8 @@ COUNT_SECONDS = 0.5
 """Longest wait for what a worker has counted, at a scrape: one that is stuck is counted later."""
 RATIO_SECONDS = 0.2
 """Least time between two broadcasts of what was learned about tokens."""
+
+log = structlog.get_logger()
 
 Page = Callable[[Request], Awaitable[Reply | None]]
 ParentLink = Link[ToWorker, ToParent]
@@ -118,14 +123,22 @@ class Hub:
         task.add_done_callback(self._tasks.discard)
 
     async def _answer(self, worker: Worker, asked: Asked) -> None:
-        request = rebuilt(asked)
+        try:
+            reply = await self._show(rebuilt(asked))
+        except Exception:
+            log.exception("page failed", path=asked.target)
+            error = ApiError(500, "The proxy failed; its log says why.", reason="internal")
+            reply = response(error, "/v1/", {})
+        worker.link.send(
+            Answered(asked.number, reply.status, reply.body, reply.content_type, reply.headers)
+        )
+
+    async def _show(self, request: Request) -> Reply:
         if request.path == "/metrics":
             await self.gather_counts()
         reply = await self._page(request)
         assert reply is not None  # pages are not streamed
-        worker.link.send(
-            Answered(asked.number, reply.status, reply.body, reply.content_type, reply.headers)
-        )
+        return reply
 
     def _tell_ratios(self) -> None:
         self.tell(self._ratios(self._learned))

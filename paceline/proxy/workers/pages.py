@@ -65,7 +65,7 @@ class Pages:
 def rebuilt(asked: Asked) -> Request:
     """The request that a worker was sent, without its connection: pages do not use that."""
     loop = asyncio.get_running_loop()
-    head = b"%b %b HTTP/1.1\r\n" % (asked.method.encode(), asked.target.encode())
+    head = b"%b %b HTTP/1.1\r\nHost: parent\r\n" % (asked.method.encode(), asked.target.encode())
     name = b"x-request-id: %b\r\n" % asked.request_id if asked.request_id else b""
     longest = len(head) + len(name)
     parser = HttpRequestParser(

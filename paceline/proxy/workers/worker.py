@@ -48,13 +48,11 @@ class Worker:
         """Serve until the parent says so, is gone, or a signal comes."""
         begin = await self._begun
         log.configure(begin.config.log)
-        open_files()
         security = secure(begin.config)
         part = self._part = Part(begin, security, self.link.send)
         for message in self._early:
             self._take(part, message)
         async with listening(part.server, begin.host, begin.port, security.tls, shared=True):
-            spare_the_collector()
             self.link.send(Listening())
             reporting = [
                 asyncio.create_task(self._report(part)),
@@ -119,11 +117,13 @@ async def work(end: socket.socket) -> None:
         worker = Worker()
         stopped.add_done_callback(lambda _: worker.stop())
         await loop.create_connection(lambda: worker.link, sock=end)
+        spare_the_collector()
         await worker.live()
 
 
 def main() -> None:
     """`python -m paceline.proxy.workers.worker FD`: the parent starts it so."""
+    open_files()
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the parent reloads, and tells
     end = socket.socket(fileno=int(sys.argv[1]))
     end.setblocking(False)
