@@ -64,6 +64,12 @@ class Worker:
         self.link.send(Counted(part.metrics.take()))
         self.link.close()
 
+    @property
+    def part(self) -> Part:
+        """What it serves with, once it does."""
+        assert self._part is not None
+        return self._part
+
     def stop(self) -> None:
         """Take no more connections, drain, and end."""
         self._over.set()
