@@ -17,7 +17,6 @@ from paceline.scheduler.events import (
     FirstByte,
     Reject,
 )
-
 from paceline.scheduler.types import Request
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Processes: one that is killed is started anew and leaves nothing behind; all end with the parent."""
+"""A worker that is killed is started anew and leaves nothing behind; all end with their parent."""
 
 from __future__ import annotations
 

@@ -70,10 +70,9 @@ def recorded() -> list[tuple[float, Event, list[Action]]]:
             event = Arrived(request(str(turn), dice.randrange(5), now))
         if turn >= 2 and running and dice.random() < 0.55:
             id = dice.choice(running)
-            event = dice.choice(
-                (FirstByte(id), Finished(id, Usage(output_tokens=5)), Finished(id), Cancelled(id))
-                + (Failed(id), Failed(id, retry=True))
-            )
+            finished = (Finished(id), Finished(id, Usage(output_tokens=5)))
+            failed = (Cancelled(id), Failed(id), Failed(id, retry=True))
+            event = dice.choice((FirstByte(id), *finished, *failed))
             if not isinstance(event, FirstByte):
                 running.remove(id)
         actions = decider.handle(event, now)
@@ -145,9 +144,7 @@ def test_a_request_that_waits_can_be_cancelled() -> None:
     """It is out of the scheduler, and nobody is told of a decision about it any more."""
     office = Office()
     office.driver.backend_changed(backend("b").backend)
-    waiting = [
-        str(id) for id in range(8) if not office.hear(0, Arrived(request(str(id), id, 0.0)))
-    ]
+    waiting = [str(id) for id in range(8) if not office.hear(0, Arrived(request(str(id), id, 0.0)))]
     for id in waiting:
         office.hear(0, Cancelled(id))
     assert office.driver.scheduler.snapshot(0.0).waiting == 0
