@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -79,7 +78,7 @@ async def send(url: str | Sequence[str], model: str, prompts: Sequence[Prompt]) 
     timeout = aiohttp.ClientTimeout(total=None)
     async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
         bodies = [_body(model, prompt) for prompt in prompts]
-        start = time.monotonic()
+        start = _now()
         return await asyncio.gather(
             *(
                 _send(session, urls[i % len(urls)], prompt, body, start)
@@ -105,8 +104,8 @@ def _body(model: str, prompt: Prompt) -> bytes:
 async def _send(
     session: aiohttp.ClientSession, url: str, prompt: Prompt, body: bytes, start: float
 ) -> Result:
-    await asyncio.sleep(start + prompt.at - time.monotonic())
-    arrived = time.monotonic() - start
+    await asyncio.sleep(start + prompt.at - _now())
+    arrived = _now() - start
     first = 0.0
     usage = Usage()
     headers = {"content-type": "application/json"}
@@ -116,8 +115,12 @@ async def _send(
         async for line in response.content:
             if not line.startswith(b"data: {"):
                 continue
-            first = first or time.monotonic() - start
+            first = first or _now() - start
             usage = CHUNK.decode(line[6:]).usage or usage
     details = usage.prompt_tokens_details or Details()
-    last = time.monotonic() - start
+    last = _now() - start
     return Result(arrived, first, last, usage.prompt_tokens, details.cached_tokens or 0)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

@@ -1,4 +1,4 @@
-"""Draws what the recorded runs of real engines gained.
+"""Draws the recorded runs of a folder: a row an engine, a panel a workload, a bar a target.
 
 python -m bench.gpu.plot bench/results/h100 docs/img/gain.svg
 """
@@ -10,51 +10,81 @@ from pathlib import Path
 
 import click
 import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
 
 TITLES = {
-    "many": "64 families x 6\n2,000 shared tokens",
-    "long": "24 families x 6\n6,000 shared tokens",
-    "fit": "8 families x 48\nall fits the cache",
+    "many": "families x 6, 2,000 shared\nall at once",
+    "long": "families x 6, 6,000 shared\nall at once",
+    "fit": "families x 48, 2,000 shared\nall fits the cache",
     "p45": "45 requests a second\nmean time to first token",
+    "poisson": "90 requests a second\nmean time to first token",
 }
+STEADY = ("p45", "poisson")
+"""Workloads whose requests come one by one: time to first token counts, elsewhere the makespan."""
+TARGETS = {
+    "direct": "#9aa0a6",
+    "sglang-router": "#c5a3d9",
+    "vllm-router": "#e3b17c",
+    "auto": "#1a73e8",
+    "paceline": "#1a73e8",
+}
+ENGINES = {"vllm": "vLLM", "sglang": "SGLang"}
+
+Rows = list[dict[str, str]]
 
 
-def seconds(path: Path, workload: str) -> float:
-    """Until all were served; for requests that arrive one by one, the mean time to first token."""
-    with path.open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    if workload == "p45":
+def seconds(rows: Rows, workload: str) -> float:
+    """Until all were served, or the mean time to first token."""
+    if workload in STEADY:
         return sum(float(row["first"]) - float(row["arrived"]) for row in rows) / len(rows)
     return max(float(row["last"]) for row in rows)
 
 
-def hit_rate(path: Path) -> float:
+def hit_rate(rows: Rows) -> float:
     """Prompt tokens that the engine had cached, by its own count."""
-    with path.open(newline="") as file:
-        rows = list(csv.DictReader(file))
     return sum(int(row["cached"]) for row in rows) / sum(int(row["prompt"]) for row in rows)
+
+
+def runs(results: Path, engine: str, workload: str) -> dict[str, Rows]:
+    """The recorded runs by target."""
+    found = {}
+    for target in TARGETS:
+        path = results / f"{engine}_{workload}_{target}.csv"
+        if path.exists():
+            with path.open(newline="") as file:
+                found[target] = list(csv.DictReader(file))
+    return found
+
+
+def draw(axis: Axes, engine: str, workload: str, found: dict[str, Rows]) -> None:
+    """One panel."""
+    names = ["paceline" if target == "auto" else target for target in found]
+    heights = [seconds(rows, workload) for rows in found.values()]
+    bars = axis.bar(
+        [name.replace("-", "-\n") for name in names], heights, color=[TARGETS[t] for t in found]
+    )
+    labels = [f"{h:.1f} s\n{hit_rate(r):.0%}" for h, r in zip(heights, found.values(), strict=True)]
+    axis.bar_label(bars, labels, fontsize=7)
+    axis.set_title(f"{ENGINES[engine]}: {TITLES[workload]}", fontsize=8)
+    axis.margins(y=0.25)
+    axis.tick_params(labelsize=7)
+    axis.spines[["top", "right", "left"]].set_visible(False)
+    axis.set_yticks([])
 
 
 @click.command()
 @click.argument("results", type=click.Path(path_type=Path, exists=True))
 @click.argument("picture", type=click.Path(path_type=Path))
 def main(results: Path, picture: Path) -> None:
-    """One panel a workload: vLLM directly and through the proxy."""
-    figure, axes = plt.subplots(1, len(TITLES), figsize=(10, 2.8), layout="constrained")
-    for axis, (workload, title) in zip(axes, TITLES.items(), strict=True):
-        paths = [results / f"vllm_{workload}_{target}.csv" for target in ("direct", "auto")]
-        heights = [seconds(path, workload) for path in paths]
-        bars = axis.bar(["direct", "paceline"], heights, color=["#9aa0a6", "#1a73e8"])
-        labels = [
-            f"{height:.1f} s\nhit {hit_rate(path):.0%}"
-            for height, path in zip(heights, paths, strict=True)
-        ]
-        axis.bar_label(bars, labels, fontsize=8)
-        axis.set_title(title, fontsize=9)
-        axis.margins(y=0.25)
-        axis.spines[["top", "right", "left"]].set_visible(False)
-        axis.set_yticks([])
-    figure.suptitle("Real vLLM on one H100, KV pool of 65,536 tokens", fontsize=10)
+    """Seconds and hit rates of every recorded run but p20's, which look alike."""
+    plt.rcParams["svg.fonttype"] = "none"  # text stays text: a sixth of the size
+    workloads = [name for name in TITLES if runs(results, "vllm", name)]
+    figure, grid = plt.subplots(
+        len(ENGINES), len(workloads), figsize=(11, 5), layout="constrained", squeeze=False
+    )
+    for row, engine in zip(grid, ENGINES, strict=True):
+        for axis, workload in zip(row, workloads, strict=True):
+            draw(axis, engine, workload, runs(results, engine, workload))
     picture.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(picture)
 

@@ -9,8 +9,10 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct, structs
+from xxhash import xxh3_64_intdigest
 
 from paceline.engines import canonical, prompts
+from paceline.engines.answers import Encode, Kind, Transcript, opening
 from paceline.engines.base import native
 from paceline.engines.bodies import (
     LARGEST,
@@ -54,6 +56,44 @@ class Call(Struct, frozen=True, kw_only=True):
     prompt: Prompt
     variant: bytes = b""
     """LoRA path, cache salt and extra key: prompts that differ in one share no cache."""
+    answer: Kind = ""
+    """The shape of the answer that a later prompt may quote."""
+    block_ids: int = BLOCK_IDS
+    """Token ids in a base block."""
+    encode: Encode | None = None
+    """What makes ids of an answer's text, where the prompt's ids were made of text too."""
+
+    @property
+    def base(self) -> int:
+        """Bytes in a base block."""
+        return self.block_ids * 4 if self.prompt.is_ids else BLOCK_BYTES
+
+    def root(self, seed: bytes) -> bytes:
+        """What all keys of prompts that could share a cache with this one come from."""
+        if self.prompt.is_ids:
+            return ids_root(seed, self.model, self.variant)
+        return b"\xff".join((seed, self.model.encode(), self.variant, b"text"))
+
+    def tokenized(self, ids: bytes, block_ids: int, encode: Encode) -> Call:
+        """The same with a model's own tokens for its text; `encode` does it for the answer.
+
+        Given as ids, the prompt remains what it is.
+        """
+        prompt = self.prompt
+        if not prompt.is_ids:
+            prompt = Prompt(ids, is_ids=True, tokens=len(ids) // 4)
+        return structs.replace(self, prompt=prompt, block_ids=block_ids, encode=encode)
+
+    def transcript(self, request: Request, seed: bytes) -> Transcript | None:
+        """What gathers the answer to `request`, made of this with the same seed; None where no
+        later prompt would quote it."""
+        if not self.answer or self.n != 1:
+            return None
+        root = xxh3_64_intdigest(self.root(seed))
+        begun = opening(root, request.prefix, self.prompt.data, self.base)
+        ids = self.prompt.is_ids
+        encode = self.encode if ids and self.answer != "generate" else None  # that tells its ids
+        return Transcript(begun, self.answer, streaming=self.streaming, ids=ids, encode=encode)
 
     def to_request(
         self,
@@ -73,14 +113,13 @@ class Call(Struct, frozen=True, kw_only=True):
             bytes_per_token: how much text is a token for this model; token ids need no estimate.
         """
         prompt = self.prompt
-        kind, base = (b"ids", BLOCK_IDS * 4) if prompt.is_ids else (b"text", BLOCK_BYTES)
-        root = b"\xff".join((seed, self.model.encode(), self.variant, kind))
         return Request(
             id=id,
             arrived_at=arrived_at,
             model=native(self.native, self.model) if self.native else self.model,
-            prefix=chain(root, cut(prompt.data, base)),
-            block_tokens=float(BLOCK_IDS) if prompt.is_ids else BLOCK_BYTES / bytes_per_token,
+            prefix=chain(self.root(seed), cut(prompt.data, self.base)),
+            exact=self.encode is not None and not self.variant,
+            block_tokens=float(self.block_ids) if prompt.is_ids else BLOCK_BYTES / bytes_per_token,
             prompt_tokens=prompt.tokens + ceil(prompt.size / bytes_per_token),
             max_tokens=self.max_tokens,
             n=self.n,
@@ -89,6 +128,11 @@ class Call(Struct, frozen=True, kw_only=True):
             tenant=tenant,
             deadline=deadline,
         )
+
+
+def ids_root(seed: bytes, model: str, variant: bytes = b"") -> bytes:
+    """What all keys of a model's prompts of token ids come from."""
+    return b"\xff".join((seed, model.encode(), variant, b"ids"))
 
 
 def parse(path: str, body: bytes) -> Call:
@@ -120,7 +164,8 @@ def _parse_chat(body: bytes) -> Call:
     limit = whole(fields.max_completion_tokens, "max_completion_tokens", 0, None)
     if limit is None:
         limit = whole(fields.max_tokens, "max_tokens", 0, None)
-    return _call(fields, prompt, limit, fields.n)
+    quoted = fields.input_ids is None and not fields.continue_final_message
+    return _call(fields, prompt, limit, fields.n, answer="chat" if quoted else "")
 
 
 def _parse_completion(body: bytes) -> Call:
@@ -133,7 +178,10 @@ def _parse_completion(body: bytes) -> Call:
     if embeds:
         variant = canonical.digest(fields.prompt_embeds)
         prompt = prompt.plus(MEDIA_TOKENS)
-    return _call(fields, prompt, whole(fields.max_tokens, "max_tokens", 0, None), fields.n, variant)
+    limit = whole(fields.max_tokens, "max_tokens", 0, None)
+    quoted = not (prompt.is_ids or fields.echo or embeds)
+    answer: Kind = "completion" if quoted else ""
+    return _call(fields, prompt, limit, fields.n, variant, answer=answer)
 
 
 def _parse_generate(body: bytes) -> Call:
@@ -150,7 +198,7 @@ def _parse_generate(body: bytes) -> Call:
     limit = None if None in limits else max(known for known in limits if known is not None)
     variant = b"".join(canonical.digest(raw) for raw in media)
     call = _call(fields, prompt, limit, choices[0].n, variant, "sampling_params.n")
-    return structs.replace(call, native="/generate")
+    return structs.replace(call, native="/generate", answer="generate")
 
 
 def _call(
@@ -160,6 +208,7 @@ def _call(
     choices: Any,
     media: bytes = b"",
     field: str = "n",
+    answer: Kind = "",
 ) -> Call:
     priority = fields.priority
     if priority is not None:
@@ -173,6 +222,7 @@ def _call(
         priority=priority,
         prompt=prompt,
         variant=_variant(fields, media),
+        answer=answer,
     )
 
 

@@ -71,6 +71,7 @@ class Chat(Common):
     chat_template: Raw = ABSENT
     chat_template_kwargs: Raw = ABSENT
     reasoning_effort: Raw = ABSENT
+    continue_final_message: Any = False
     input_ids: list[int] | None = None
     """SGLang: the rendered prompt, instead of the messages."""
 
@@ -81,6 +82,7 @@ class Completion(Common):
     prompt: str | list[Number | str | list[Number]] | None = None
     prompt_embeds: Raw = ABSENT
     max_tokens: Any = 16  # the default of vLLM, SGLang and OpenAI
+    echo: Any = False
 
 
 class Sampling(Struct):

@@ -5,9 +5,15 @@ the canonical text. Template arguments (`chat_template`, `chat_template_kwargs`,
 may change any line, so they go before everything; `response_format` is left out, since it guides
 sampling and hardly any template prints it. Parts are told apart by bytes that UTF-8 never uses, so
 no message can imitate another's structure.
+
+Templates of reasoning models print the reasoning since the last user message and leave older ones
+out (Qwen3's `last_query_index`): so does the canonical text. The next turn of a chat then matches
+an answer that was reasoned about just where it does in the engine.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import msgspec
 from msgspec import Raw, Struct
@@ -21,9 +27,11 @@ tiling and 1,369 by Qwen2.5-VL's patches of 28 pixels."""
 
 _SETTING, _TOOL, _DOCUMENTS = b"\xff\xf8", b"\xff\xf9", b"\xff\xfa"
 _ROLE, _EXTRA, _CONTENT = b"\xff\xfb", b"\xff\xfc", b"\xff\xfd"
-_PART, _MEDIA = b"\xff\xfe", b"\xff\xf7"
+_PART, _MEDIA, _CALL = b"\xff\xfe", b"\xff\xf7", b"\xff\xf6"
 _NO_EXTRAS = (ABSENT,) * 4
 _NO_CALLS = (ABSENT,) * 3
+_THOUGHT = "</think>"
+"""What ends the reasoning in a content where the engine does not take it out."""
 
 
 class _Part(Struct):
@@ -32,7 +40,19 @@ class _Part(Struct):
     refusal: str | None = None
 
 
+class _Function(Struct):
+    name: str
+    arguments: Raw = ABSENT
+
+
+class _ToolCall(Struct):
+    function: _Function
+    id: str | None = None
+
+
 _part = msgspec.json.Decoder(_Part)
+_calls = msgspec.json.Decoder(list[_ToolCall] | None)
+_string = msgspec.json.Decoder(str)
 
 
 def compact(raw: Raw) -> bytes:
@@ -65,28 +85,85 @@ def chat(body: Chat) -> tuple[bytes, int]:
         out += _TOOL, compact(tool)
     if body.documents is not ABSENT:
         out += _DOCUMENTS, compact(body.documents)
-    for message in body.messages or ():
-        media += _message(message, out)
+    messages = body.messages or ()
+    asked = _last_question(messages)
+    for index, message in enumerate(messages):
+        media += _message(message, out, past=index < asked)
     return b"".join(out), media
 
 
-def _message(message: Message, out: list[bytes]) -> int:
-    """Append one message in the order role, name, reasoning, content, calls; count its media."""
+def answer(message: Message) -> bytes:
+    """What an answer adds to the canonical text of the chat that it ends."""
+    out: list[bytes] = []
+    _message(message, out, past=False)
+    return b"".join(out)
+
+
+def _last_question(messages: Sequence[Message]) -> int:
+    """The index of the last user message."""
+    for index in range(len(messages) - 1, -1, -1):
+        if messages[index].role == "user":
+            return index
+    return 0
+
+
+def _message(message: Message, out: list[bytes], *, past: bool) -> int:
+    """Append one message in the order role, name, reasoning, content, calls; count its media.
+
+    `past`: it is before the last question, and its reasoning is forgotten.
+    """
     media = 0
     out += _ROLE, message.role.encode()
     before = (message.name, message.tools, message.reasoning, message.reasoning_content)
     if before != _NO_EXTRAS:
-        _extra(out, before)
+        _extra(out, before[:2])
+        if not past:
+            _reasoning(message, out)
     content = message.content
     out.append(_CONTENT)
     if isinstance(content, str):
+        if past and _THOUGHT in content and message.role == "assistant":
+            content = content.rpartition(_THOUGHT)[2]
         out.append(content.encode())
     elif content is not None:
         media = _parts(content, out)
     after = (message.tool_calls, message.function_call, message.tool_call_id)
     if after != _NO_CALLS:
-        _extra(out, after)
+        _tool_calls(message.tool_calls, out)
+        _extra(out, after[1:])
     return media
+
+
+def _reasoning(message: Message, out: list[bytes]) -> None:
+    """vLLM and SGLang call it by different names; clients quote either."""
+    text = compact(message.reasoning) or compact(message.reasoning_content)
+    if text:
+        out += _EXTRA, b"r", text
+
+
+def _tool_calls(raw: Raw, out: list[bytes]) -> None:
+    """Append calls by what templates print of them, however the client wrote them down."""
+    if raw is ABSENT:
+        return
+    try:
+        calls = _calls.decode(raw)
+    except msgspec.ValidationError:
+        out += _EXTRA, b"c", compact(raw)
+        return
+    for call in calls or ():
+        arguments = _arguments(call.function.arguments)
+        out += _CALL, (call.id or "").encode(), _PART, call.function.name.encode(), _PART, arguments
+
+
+def _arguments(raw: Raw) -> bytes:
+    """Engines parse a call's arguments before they render them: JSON in a string is JSON."""
+    if raw is ABSENT or bytes(memoryview(raw)[:1]) != b'"':
+        return compact(raw)
+    text = _string.decode(raw).encode()
+    try:
+        return compact(Raw(text))
+    except (msgspec.DecodeError, RecursionError):
+        return text
 
 
 def _extra(out: list[bytes], raws: tuple[Raw, ...]) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from paceline.engines.answers import Transcript
 from paceline.proxy.errors import ApiError, rejected, unknown_model
 from paceline.proxy.record import Record
+from paceline.proxy.usage import plausible
 from paceline.scheduler.events import Dispatch, Reject
 from paceline.scheduler.types import Request, Usage
 
@@ -23,6 +25,11 @@ class Claim(Protocol):
     @property
     def backend(self) -> str:
         """The backend it is sent to."""
+        ...
+
+    @property
+    def transcript(self) -> Transcript | None:
+        """What gathers the answer, where it is wanted."""
         ...
 
     async def move(self) -> None:
@@ -49,8 +56,15 @@ class Claim(Protocol):
 class Scheduled:
     """A place given by the scheduler, which hears of every step."""
 
-    def __init__(self, driver: Decider, request: Request, record: Record) -> None:
+    def __init__(
+        self,
+        driver: Decider,
+        request: Request,
+        record: Record,
+        transcript: Transcript | None = None,
+    ) -> None:
         self.backend = ""
+        self.transcript = transcript
         self._driver = driver
         self._request = request
         self._record = record
@@ -71,9 +85,10 @@ class Scheduled:
             self._driver.first_byte(self._request.id)
 
     def finished(self, usage: Usage) -> None:
-        """The answer is complete."""
+        """The answer is complete: the next turn's prompt will begin with it and its prompt."""
         if self._close():
-            self._driver.finished(self._request.id, usage)
+            prefix = self.transcript.keys() if self.transcript is not None else ()
+            self._driver.finished(self._request.id, plausible(usage, self._request), prefix)
 
     def failed(self) -> None:
         """The engine gave no answer."""
@@ -104,6 +119,8 @@ class Scheduled:
 
 class Unscheduled:
     """Any backend that serves the model: for requests that pass through."""
+
+    transcript = None
 
     def __init__(self, directory: Directory, model: str, record: Record) -> None:
         self._directory = directory

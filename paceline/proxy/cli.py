@@ -46,7 +46,7 @@ class _Group(click.Group):
 
     elsewhere: ClassVar = {
         "sim": ("paceline.sim.cli", "Run the scheduler offline, against models of engines."),
-        "calibrate": ("paceline.sim.calibrate_cli", "Fit step times to recorded rows."),
+        "calibrate": ("paceline.sim.calibrate_cli", "Fit step times to an engine."),
     }
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -95,6 +95,7 @@ def cli() -> None:
 @click.option("--host", metavar="ADDRESS", help="Where to listen.  [default: 127.0.0.1]")
 @click.option("--port", metavar="N", type=PORT, help="TCP port.  [default: 8000]")
 @click.option("--log-format", type=click.Choice(["console", "json"]), help="[default: console]")
+@click.option("--record", metavar="FILE", help="Append the scheduler's events, for `sim --trace`.")
 @click.option("--workers", metavar="N", type=WORKERS, help="Processes.  [default: 1]")
 @click.option("--replace", metavar="PID", type=int, help="Take over that proxy's port; it drains.")
 def serve(
@@ -104,6 +105,7 @@ def serve(
     host: str | None,
     port: int | None,
     log_format: str | None,
+    record: str | None,
     workers: int | None,
     replace: int | None,
 ) -> None:
@@ -115,11 +117,12 @@ def serve(
     """
     from paceline.proxy.load import Flags, load_config
 
-    flags = Flags(host=host, port=port, backends=backends, policy=policy, log_format=log_format)
-    flags.workers = workers
+    flags = Flags(host=host, port=port, backends=backends, policy=policy, workers=workers)
+    flags.log_format, flags.record = log_format, record
     config = _load(path, flags)
     from paceline.proxy.life import Plan, run
     from paceline.proxy.listen import CannotListen
+    from paceline.proxy.recorder import CannotRecord
 
     plan = Plan(
         config=config,
@@ -129,7 +132,7 @@ def serve(
     )
     try:
         run(plan)
-    except CannotListen as error:
+    except (CannotListen, CannotRecord) as error:
         raise click.ClickException(str(error)) from error
 
 

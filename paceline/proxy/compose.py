@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
@@ -21,12 +22,15 @@ from paceline.proxy.config import Config, PolicyConfig
 from paceline.proxy.directory import Directory
 from paceline.proxy.driver import Driver
 from paceline.proxy.gateway import FullGateway
+from paceline.proxy.kv_follower import follower
 from paceline.proxy.metrics import CONTENT_TYPE, Metrics
 from paceline.proxy.monitor import Monitor
 from paceline.proxy.ratio import TokenRatio
+from paceline.proxy.recorder import Recorder
 from paceline.proxy.retries import RetryBudget
 from paceline.proxy.secure import Security, secure
 from paceline.proxy.state import state_json
+from paceline.proxy.tokenizing import tokenizers
 from paceline.proxy.upstream import Pool
 from paceline.scheduler.events import Action, BackendChanged, Event
 from paceline.scheduler.policy import Policy
@@ -44,7 +48,9 @@ milliseconds, one that is loading its weights in minutes."""
 class Proxy:
     """The parts of one proxy; needs a running loop."""
 
-    def __init__(self, config: Config, security: Security | None = None) -> None:
+    def __init__(
+        self, config: Config, security: Security | None = None, recorder: Recorder | None = None
+    ) -> None:
         """Raises ConfigError where `security` is not given and cannot be read."""
         self._loop = loop = asyncio.get_running_loop()
         security = security or secure(config)
@@ -60,10 +66,14 @@ class Proxy:
         self._directory = Directory(config.backends)
         self._all_up = asyncio.Event()
         self.driver = Driver(scheduler, loop, self._observe)
-        self._metrics = Metrics(self.snapshot)
+        self._recorder = recorder
+        self._metrics = Metrics(self.snapshot, *([recorder] if recorder else []))
         self._log_request = log.request_logger(config.log)
         pool = self._pool(loop)
-        self.monitor = Monitor(self._directory, self.driver, pool, self.upstream)
+        seed = secrets.token_bytes(16)
+        models = tokenizers(config.models)
+        follow = partial(follower, sink=self.driver, models=models, seed=seed)
+        self.monitor = Monitor(self._directory, self.driver, pool, self.upstream, follow)
         self.backends = Backends(self._directory, self.driver, pool, self.monitor)
         self._started_at = loop.time()
         self.gateway = FullGateway(
@@ -74,9 +84,10 @@ class Proxy:
             on_record=self._on_record,
             ratio=TokenRatio(),
             retries=RetryBudget(self._started_at),
-            seed=secrets.token_bytes(16),
+            seed=seed,
             access=security.access,
             salts=security.salts,
+            tokenizers=models,
             admin=Admin(self.backends, security.hosts),
             ready=self._ready,
             metrics=lambda: (self._metrics.render(), CONTENT_TYPE),
@@ -140,6 +151,8 @@ class Proxy:
             self.policy = PolicyConfig(name="fcfs")
 
     def _observe(self, event: Event, actions: list[Action], now: float) -> None:
+        if self._recorder is not None:
+            self._recorder.note(event, actions, now)
         if isinstance(event, BackendChanged) and all(entry.up for entry in self._directory):
             self._all_up.set()
 

@@ -113,6 +113,9 @@ class LogConfig(Struct, forbid_unknown_fields=True, kw_only=True):
     """`console` for people, `json` for machines."""
     level: Literal["debug", "info", "warning", "error"] = "info"
     """Lowest level that is printed; request lines are `info`."""
+    record: str | None = None
+    """File to which the scheduler's events are appended as JSON lines, for `paceline sim --trace`;
+    prompts are in it as hashes only."""
 
 
 class PolicyConfig(Struct, forbid_unknown_fields=True, kw_only=True):
@@ -148,6 +151,23 @@ class BackendConfig(Struct, forbid_unknown_fields=True, kw_only=True):
     """Authorities in PEM that vouch for an `https` engine, instead of the system's."""
     cert_file: str = ""
     """Certificate in PEM, with its key, to present to the engine (mTLS)."""
+    kv_events: str = ""
+    """Where it publishes KV events, such as `tcp://10.0.0.7:5557`; needs `paceline[kv-events]` and,
+    for them to count block by block, a tokenizer in `[[models]]`."""
+    kv_replay: str = ""
+    """Where it replays them: without, a lost event leaves the estimate until its cache is empty."""
+
+
+class ModelConfig(Struct, forbid_unknown_fields=True, kw_only=True):
+    """`[[models]]`: what is known of a model, so that prompts need not be estimated."""
+
+    name: str
+    """As requests name it."""
+    tokenizer: str
+    """Its `tokenizer.json`, or the folder with that and the chat template; needs
+    `paceline[tokenizer]`."""
+    block_tokens: int = 16
+    """Tokens in a block, of the first ones: the engines' block size or a multiple of it."""
 
 
 class Config(Struct, forbid_unknown_fields=True, kw_only=True):
@@ -161,5 +181,7 @@ class Config(Struct, forbid_unknown_fields=True, kw_only=True):
     scheduler: SchedulerConfig = field(default_factory=SchedulerConfig)
     policy: PolicyConfig = field(default_factory=PolicyConfig)
     log: LogConfig = field(default_factory=LogConfig)
+    models: list[ModelConfig] = field(default_factory=list)
+    """Models with a tokenizer; the prompts of others are estimated from their bytes."""
     backends: list[BackendConfig] = field(default_factory=list)
     """Engines; none means two embedded emulators."""

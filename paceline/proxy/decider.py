@@ -27,8 +27,8 @@ class Decider(Protocol):
         """The first byte of the answer came."""
         ...
 
-    def finished(self, id: str, usage: Usage) -> None:
-        """The answer is complete."""
+    def finished(self, id: str, usage: Usage, prefix: tuple[int, ...] = ()) -> None:
+        """The answer is complete; `prefix` are the block keys of prompt and answer, if known."""
         ...
 
     def failed(self, id: str) -> None:

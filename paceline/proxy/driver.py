@@ -12,6 +12,7 @@ from paceline.scheduler.events import (
     BackendChanged,
     BackendRemoved,
     BackendReset,
+    CacheReported,
     Cancelled,
     Dispatch,
     Event,
@@ -24,7 +25,7 @@ from paceline.scheduler.events import (
 )
 from paceline.scheduler.policy import Policy
 from paceline.scheduler.scheduler import Scheduler
-from paceline.scheduler.types import BackendSpec, Request, Usage
+from paceline.scheduler.types import BackendSpec, Keys, Request, Usage
 
 
 class Driver:
@@ -70,9 +71,9 @@ class Driver:
         """The first byte of the answer came."""
         self._feed(FirstByte(id))
 
-    def finished(self, id: str, usage: Usage) -> None:
-        """The answer is complete."""
-        self._feed(Finished(id, usage))
+    def finished(self, id: str, usage: Usage, prefix: tuple[int, ...] = ()) -> None:
+        """The answer is complete; `prefix` are the block keys of prompt and answer, if known."""
+        self._feed(Finished(id, usage, prefix))
 
     def failed(self, id: str) -> None:
         """The backend failed and the request ends here."""
@@ -94,6 +95,12 @@ class Driver:
     def backend_reset(self, id: str) -> None:
         """A backend restarted with an empty cache."""
         self._feed(BackendReset(id))
+
+    def cache_reported(
+        self, id: str, stored: Keys = (), removed: Keys = (), *, known: bool = True
+    ) -> None:
+        """A backend told which blocks came and went, or tells no longer."""
+        self._feed(CacheReported(id, stored, removed, known))
 
     def load_reported(self, id: str, running: int, waiting: int, asked_at: float) -> None:
         """A backend told its load."""

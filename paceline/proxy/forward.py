@@ -101,6 +101,7 @@ class Forward:
             ours=self._our_lines(),
             hold=self._hold,
             on_first_byte=first_byte,
+            transcript=claim.transcript,
         )
         attempt_id = self._request_id
         if record.attempts > 1:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from paceline.proxy.admin import Admin
     from paceline.proxy.decider import Decider
     from paceline.proxy.salts import Salts
+    from paceline.proxy.tokenizing import Tokenizers
     from paceline.proxy.upstream import Pool
 
 
@@ -40,6 +41,8 @@ class Gateway(Struct, kw_only=True, eq=False):
     """Who may ask what."""
     salts: Salts | None
     """What keeps tenants' prompts apart; None where they share prefixes. A reload replaces it."""
+    tokenizers: Tokenizers
+    """Makes token ids of prompts, for the models that have one."""
 
 
 class FullGateway(Gateway, kw_only=True, eq=False):

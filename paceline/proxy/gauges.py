@@ -34,6 +34,7 @@ PER_BACKEND: Readers[BackendSnapshot] = {
     "prefill_tokens_per_second": ("How fast it was seen to prefill.", lambda b: b.prefill_rate),
     "kv_tokens": ("Size of its KV pool in tokens.", lambda b: b.kv_tokens),
     "kv_room_tokens": ("Tokens of its KV pool that are not spoken for.", lambda b: b.kv_room),
+    "kv_exact": ("1 if its KV events tell what it has cached.", lambda b: float(b.exact)),
     "recent_requests": ("Finished prompts believed to be warm there.", lambda b: b.recent_requests),
 }
 

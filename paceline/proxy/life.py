@@ -7,6 +7,7 @@ import os
 import signal
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import structlog
@@ -20,6 +21,7 @@ from paceline.proxy.collector import spare_the_collector
 from paceline.proxy.compose import Proxy
 from paceline.proxy.config import BackendConfig, Config
 from paceline.proxy.listen import listening, open_files, run_loop, stop_signal
+from paceline.proxy.recorder import Recorder
 from paceline.proxy.reload import Reloader, reloading
 from paceline.proxy.secure import Security, secure
 from paceline.proxy.workers.crew import staffed
@@ -45,7 +47,7 @@ class Plan(Struct, frozen=True, kw_only=True):
 
 
 def run(plan: Plan) -> None:
-    """Serve until SIGTERM or SIGINT; raises CannotListen and ConfigError."""
+    """Serve until SIGTERM or SIGINT; raises CannotListen, CannotRecord and ConfigError."""
     run_loop(serve(plan))
 
 
@@ -56,8 +58,9 @@ async def serve(plan: Plan) -> None:
     _need_files(plan.config.server.max_connections)
     async with AsyncExitStack() as stack:
         stopped = stack.enter_context(stop_signal())
+        recorder = _recorder(plan.config, stack)
         config = await _with_backends(plan.config, stack)
-        proxy = Parent(config, security) if config.server.workers > 1 else Proxy(config, security)
+        proxy = _proxy(config, security, recorder)
         proxy.monitor.start()
         stack.push_async_callback(proxy.close)
         if plan.replaces is not None:
@@ -98,6 +101,20 @@ def _need_files(connections: int) -> None:
         structlog.get_logger().warning(
             "few open files allowed", have=have, want=2 * connections, see="ulimit -n"
         )
+
+
+def _proxy(config: Config, security: Security, recorder: Recorder | None) -> Proxy:
+    """All of it in this process, or the part that decides for the workers."""
+    return (Parent if config.server.workers > 1 else Proxy)(config, security, recorder)
+
+
+def _recorder(config: Config, stack: AsyncExitStack) -> Recorder | None:
+    """What records the events, if that is wanted; it is closed with `stack`."""
+    if config.log.record is None:
+        return None
+    recorder = Recorder(Path(config.log.record), asyncio.get_running_loop().time())
+    stack.push_async_callback(asyncio.to_thread, recorder.close)
+    return recorder
 
 
 async def _with_backends(config: Config, stack: AsyncExitStack) -> Config:

@@ -5,15 +5,18 @@ from __future__ import annotations
 import math
 import tomllib
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import msgspec
 from msgspec import Struct
 
+from paceline.engines.tokens import TokenizerError
 from paceline.policies.decode import SettingError, decode
 from paceline.policies.registry import PolicyError, load
 from paceline.proxy.address import BadAddress, parse
 from paceline.proxy.config import BackendConfig, Config
+from paceline.proxy.tokenizing import tokenizers
 
 MINIMUM = {
     "$.server.port": 0,
@@ -42,6 +45,7 @@ class Flags(Struct, kw_only=True):
     backends: tuple[str, ...] = ()
     policy: str | None = None
     log_format: str | None = None
+    record: str | None = None
     workers: int | None = None
 
 
@@ -72,6 +76,7 @@ def _overlay(config: Config, flags: Flags) -> Config:
         ("server", "port", flags.port),
         ("server", "workers", flags.workers),
         ("log", "format", flags.log_format),
+        ("log", "record", flags.record),
     ):
         if value is not None:
             table[section][key] = value
@@ -89,6 +94,7 @@ def _checked(config: Config, source: str) -> Config:
         config.backends = [_normal(b, f"$.backends[{i}]") for i, b in enumerate(config.backends)]
         _check_names(config.backends)
         _check_policy(config)
+        _check_models(config)
     except SettingError as error:
         raise ConfigError(f"{source}: {error}") from None
     return config
@@ -136,6 +142,15 @@ def _check_names(backends: list[BackendConfig]) -> None:
             raise SettingError(
                 f"$.backends[{i}].name", f"`{backend.name}` is already $.backends[{first}]"
             )
+
+
+def _check_models(config: Config) -> None:
+    try:
+        tokenizers(config.models)
+    except TokenizerError as error:
+        raise SettingError("$.models", str(error)) from None
+    if any(backend.kv_events for backend in config.backends) and find_spec("zmq") is None:
+        raise SettingError("$.backends", "kv_events: install paceline[kv-events]")
 
 
 def _check_policy(config: Config) -> None:

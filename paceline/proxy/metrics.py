@@ -30,7 +30,7 @@ TOTAL_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 60, 120, 300, 600,
 class Metrics:
     """Counts requests and reads the scheduler; has a registry of its own."""
 
-    def __init__(self, snapshot: Callable[[], Snapshot] | None = None) -> None:
+    def __init__(self, snapshot: Callable[[], Snapshot] | None = None, *others: Collector) -> None:
         """Without `snapshot` it counts only, to be added to another's."""
         self._registry = CollectorRegistry()
         self._families = _Families()
@@ -39,6 +39,8 @@ class Metrics:
         self._registry.register(self._families)
         if snapshot is not None:
             self._registry.register(SchedulerCollector(snapshot))
+        for other in others:
+            self._registry.register(other)
         ProcessCollector(registry=self._registry)
         build = Info("paceline_build", "The running version.", registry=self._registry)
         build.info({"version": __version__})
@@ -114,6 +116,14 @@ class _Families(Collector):
         self.reported = Count(
             "cached_tokens_reported", "Prompt tokens that backends reported as cached.", *at
         )
+        self.missed = Count(
+            "cached_tokens_missed",
+            "Prompt tokens believed cached that were reported not to be.",
+            *at,
+        )
+        self.unexpected = Count(
+            "cached_tokens_unexpected", "Prompt tokens reported cached beyond the belief.", *at
+        )
         self.wait = Histogram(
             "queue_wait_seconds", "Wait of the dispatched in the queue.", WAIT_BUCKETS, "model"
         )
@@ -145,7 +155,8 @@ class _Route:
         self._at = at
         self._families = families
         counts = (families.retries, families.prompt, families.output)
-        for count in (*counts, families.predicted, families.reported):
+        cached = (families.predicted, families.reported, families.missed, families.unexpected)
+        for count in (*counts, *cached):
             count.values[at] = 0.0  # or Prometheus would not see the first increase
         self._wait = families.wait.labels(model)
         self._ttft = families.ttft.labels(*at)
@@ -172,5 +183,14 @@ class _Route:
             families.retries.values[at] += record.attempts - 1
         if usage.output_tokens:
             families.output.values[at] += usage.output_tokens
-        if usage.cached_tokens:
-            families.reported.values[at] += usage.cached_tokens
+        if usage.cached_tokens is not None:
+            self._compare(record.cached_tokens, usage.cached_tokens)
+
+    def _compare(self, predicted: int, reported: int) -> None:
+        """Of the requests with a report alone: many streams end without one."""
+        at, families = self._at, self._families
+        families.reported.values[at] += reported
+        if predicted > reported:
+            families.missed.values[at] += predicted - reported
+        else:
+            families.unexpected.values[at] += reported - predicted

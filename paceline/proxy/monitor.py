@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Coroutine
 
 import aiohttp
 
@@ -11,17 +12,27 @@ from paceline.proxy.directory import Directory, Entry
 from paceline.proxy.probe import Probe, open_session
 from paceline.proxy.watch import Requests, Sink, Watch
 
+Follow = Callable[[Entry], Coroutine[None, None, None]]
+
 
 class Monitor:
     """Keeps the directory and the scheduler informed about all backends."""
 
     def __init__(
-        self, directory: Directory, sink: Sink, requests: Requests, config: UpstreamConfig
+        self,
+        directory: Directory,
+        sink: Sink,
+        requests: Requests,
+        config: UpstreamConfig,
+        follow: Follow | None = None,
     ) -> None:
+        """`follow` makes what follows a backend's KV events, where it has an address for them."""
         self._directory = directory
         self._sink = sink
         self._requests = requests
         self._config = config
+        self._follow = follow
+        self._followed: dict[str, tuple[str, str]] = {}
         self._session: aiohttp.ClientSession | None = None
         self._watches: dict[str, Watch] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -40,21 +51,37 @@ class Monitor:
         watch = Watch(entry, probe, self._sink, self._requests, self._config)
         self._watches[entry.id] = watch
         self._tasks[entry.id] = asyncio.create_task(watch.run(), name=f"watch {entry.id}")
+        self._listen(entry)
 
     def refresh(self, id: str) -> None:
         """What the configuration says of this backend changed."""
         self._watches[id].refresh()
+        self._listen(self._directory[id])
+
+    def _listen(self, entry: Entry) -> None:
+        """Follow its KV events, unless they are followed where they come from now."""
+        at = (entry.config.kv_events, entry.config.kv_replay)
+        if self._follow is None or at == self._followed.get(entry.id, ("", "")):
+            return
+        name = f"follow {entry.id}"
+        if (task := self._tasks.pop(name, None)) is not None:
+            task.cancel()
+        self._followed[entry.id] = at
+        if at[0]:
+            self._tasks[name] = asyncio.create_task(self._follow(entry), name=name)
 
     def forget(self, id: str) -> None:
         """Stop watching this one, if it is watched."""
         self._watches.pop(id, None)
-        if (task := self._tasks.pop(id, None)) is not None:
-            task.cancel()
+        self._followed.pop(id, None)
+        for name in (id, f"follow {id}"):
+            if (task := self._tasks.pop(name, None)) is not None:
+                task.cancel()
 
     async def close(self) -> None:
         """Stop watching and close all connections; safe to call twice."""
         tasks = list(self._tasks.values())
-        for id in list(self._tasks):
+        for id in list(self._watches):
             self.forget(id)
         await asyncio.gather(*tasks, return_exceptions=True)
         if self._session is not None:

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from paceline.policies.describe import Setting, settings, summary
-from paceline.proxy.config import BackendConfig, Config
+from paceline.proxy.config import BackendConfig, Config, ModelConfig
 
 HEAD = """# Configuration
 
@@ -16,9 +16,9 @@ HEAD = """# Configuration
 
 One TOML file, named with `paceline serve -c FILE`; without one, every setting has the default shown
 here. `paceline check -c FILE` validates it. An unknown key or a wrong type is refused in one line
-that names file and key. The command line overrides the file: `--host`, `--port`, `--log-format`,
-`--policy` and `--backend` (which replaces all `[[backends]]`). No setting is read from the
-environment.
+that names file and key. The command line overrides the file: `--host`, `--port`, `--workers`,
+`--log-format`, `--record`, `--policy` and `--backend` (which replaces all `[[backends]]`). No
+setting is read from the environment.
 
 ```toml
 [policy]
@@ -38,7 +38,8 @@ def reference() -> str:
     """The page, in Markdown."""
     tables = [(f"[{field.name}]", field.type) for field in msgspec.structs.fields(Config)]
     sections = [_section(name, cls) for name, cls in tables if isinstance(cls, type)]
-    return "\n".join([HEAD, *sections, _section("[[backends]]", BackendConfig)])
+    sections += [_section("[[backends]]", BackendConfig), _section("[[models]]", ModelConfig)]
+    return "\n".join([HEAD, *sections])
 
 
 def _section(name: str, cls: type[Struct]) -> str:

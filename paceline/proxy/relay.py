@@ -7,6 +7,7 @@ import enum
 from collections import deque
 from collections.abc import Callable
 
+from paceline.engines.answers import Transcript
 from paceline.proxy.client import Client
 from paceline.proxy.config import UpstreamConfig
 from paceline.proxy.errors import ApiError, sse_event
@@ -61,6 +62,7 @@ class Relay:
         "_paused",
         "_quiet_since",
         "_timer",
+        "_transcript",
         "_wake",
         "error",
         "head",
@@ -76,6 +78,7 @@ class Relay:
         ours: bytes,
         hold: Callable[[int], bool],
         on_first_byte: Callable[[], None],
+        transcript: Transcript | None = None,
     ) -> None:
         self.head: ReplyHead | None = None
         self.outcome: Outcome | None = None
@@ -87,6 +90,7 @@ class Relay:
         self._ours = ours
         self._hold = hold
         self._on_first_byte = on_first_byte
+        self._transcript = transcript
         self._loop = asyncio.get_running_loop()
         self._wake = self._loop.create_future()
         self._buffer = b""
@@ -199,7 +203,10 @@ class Relay:
         """Remember the payload's end, and that it has begun."""
         last = self._last
         last.extend(pieces)
-        self._last_size += sum(map(len, pieces))
+        size = sum(map(len, pieces))
+        self._last_size += size
+        if self._transcript is not None:
+            self._transcript.add(pieces, size)
         while self._last_size - len(last[0]) >= TAIL:
             self._last_size -= len(last.popleft())
         if not self._begun:

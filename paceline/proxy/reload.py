@@ -33,9 +33,11 @@ FIXED = (
     "tls.client_ca_file",
     "admin.host",
     "admin.port",
+    "log.record",
     "scheduler.output_tokens",
     "scheduler.recent_requests",
     "upstream.probe_timeout_seconds",
+    "models",
 )
 """Settings that only a restart changes."""
 

@@ -92,6 +92,8 @@ async def schedule(gateway: Gateway, request: Request, record: Record) -> Reply 
     if gateway.salts is not None and request.tenant is not None:
         seed = gateway.salts.seed(seed, request.tenant)
         request.body = gateway.salts.salted(request.body, record.path, request.tenant)
+    elif gateway.tokenizers:
+        call = await gateway.tokenizers.tokenized(call, record.path, request.body)
     ratio = gateway.ratio.bytes_per_token(call.model)
     wanted = call.to_request(
         id=record.id,
@@ -102,11 +104,12 @@ async def schedule(gateway: Gateway, request: Request, record: Record) -> Reply 
         bytes_per_token=ratio,
     )
     record.prompt_tokens = wanted.prompt_tokens
-    claim = Scheduled(gateway.driver, wanted, record)
+    transcript = call.transcript(wanted, seed)
+    claim = Scheduled(gateway.driver, wanted, record, transcript)
     await claim.admit()
     await Forward(gateway, request, record, name_of(request, record)).run(claim)
-    if record.usage.prompt_tokens:
-        gateway.ratio.learn(call.model, wanted.prompt_tokens * ratio, record.usage.prompt_tokens)
+    if record.usage.prompt_tokens and not call.prompt.tokens:  # nothing but text
+        gateway.ratio.learn(call.model, call.prompt.size, record.usage.prompt_tokens)
     return None
 
 

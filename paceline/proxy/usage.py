@@ -6,7 +6,12 @@ import json
 import re
 from typing import Any
 
-from paceline.scheduler.types import Usage
+from msgspec import structs
+
+from paceline.scheduler.types import Request, Usage
+
+LONGEST = 4_000_000
+"""Tokens that no prompt and no answer has: four times the longest context there is."""
 
 REPORT = re.compile(rb'(?<!\\)"(usage|meta_info)"\s*:\s*(?=\{)')
 """Where a report begins; inside generated text its quotes would be escaped."""
@@ -73,5 +78,16 @@ def _sglang(meta: dict[str, Any], alone: bool) -> Usage:
     )
 
 
+def plausible(usage: Usage, request: Request) -> Usage:
+    """The usage as far as it can be true: an answer keeps to its limit."""
+    limit = request.max_tokens
+    tokens = usage.output_tokens
+    if limit is None or tokens is None or tokens <= limit * request.n:
+        return usage
+    return structs.replace(usage, output_tokens=limit * request.n)
+
+
 def _count(value: object) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+    if not isinstance(value, int) or isinstance(value, bool):
+        return None
+    return value if 0 <= value <= LONGEST else None

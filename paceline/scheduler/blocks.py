@@ -26,7 +26,11 @@ BOUNDS: tuple[int, ...] = tuple(accumulate(1 << (i // RUN) for i in range(MAX_BL
 
 def chain(seed: bytes, pieces: Sequence[bytes]) -> tuple[int, ...]:
     """Keys of successive blocks: each is the hash of its block, seeded with the key before it."""
-    key = xxh3_64_intdigest(seed)
+    return chain_on(xxh3_64_intdigest(seed), pieces)
+
+
+def chain_on(key: int, pieces: Sequence[bytes]) -> tuple[int, ...]:
+    """Keys of the blocks that follow the one with this key."""
     keys = []
     for piece in pieces:
         key = xxh3_64_intdigest(piece, key)
@@ -34,12 +38,16 @@ def chain(seed: bytes, pieces: Sequence[bytes]) -> tuple[int, ...]:
     return tuple(keys)
 
 
-def cut(data: bytes, base: int = BLOCK_BYTES) -> list[bytes]:
-    """The full blocks of `data`, whose base block has `base` bytes; a partial one is left out."""
+def cut(data: bytes, base: int = BLOCK_BYTES, depth: int = 0) -> list[bytes]:
+    """The full blocks of `data`, whose base block has `base` bytes; a partial one is left out.
+
+    With `depth`, data begins behind so many blocks.
+    """
     pieces = []
     start = 0
-    for bound in BOUNDS:
-        end = bound * base
+    before = BOUNDS[depth - 1] if depth else 0
+    for bound in BOUNDS[depth:]:
+        end = (bound - before) * base
         if end > len(data):
             break
         pieces.append(data[start:end])

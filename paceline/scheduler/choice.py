@@ -59,7 +59,7 @@ class View:
 
     def cost(self, request: Request, backend: Backend) -> float:
         """Prefill tokens queued there plus, doubled, this prompt's uncached ones, plus what the
-        running requests are worth, at the measured rate; what is being computed counts as cached."""
+        running requests are worth, at the measured rate; what is computed there now is cached."""
         cached, _ = backend.cache.upcoming(self._entries[request.id])
         uncached = max(0, request.prompt_tokens - cached)
         load = backend.prefill_tokens + REQUEST_COST * len(backend.in_flight)

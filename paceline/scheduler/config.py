@@ -29,7 +29,7 @@ class SchedulerConfig(Struct, forbid_unknown_fields=True, kw_only=True):
     """Longest wait for a leader that shows no sign of life."""
     load_factor: float = 1.25
     """A backend may have this many times its share of the requests in flight (by measured speed)
-    before a warm prefix is computed again elsewhere (as in consistent hashing with bounded loads)."""
+    before a warm prefix is computed again elsewhere (bounded loads, as in consistent hashing)."""
     output_tokens: int = 256
     """Answer length assumed until some have been seen."""
     recent_requests: int = 20_000

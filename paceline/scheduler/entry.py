@@ -35,6 +35,7 @@ class Entry:
         "retried",
         "seq",
         "starts_at",
+        "step",
         "tail_tokens",
         "version",
         "waiting",
@@ -83,6 +84,8 @@ class Entry:
         """Its prompt can be matched in the backend's cache."""
         self.owned = 0
         """How many of its nodes it holds in the backend's cache."""
+        self.step = 0
+        """When it was dispatched to its backend, then when it left: that cache counts both."""
 
 
 Entries = dict[Entry, None]

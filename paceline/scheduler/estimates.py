@@ -6,11 +6,18 @@ import math
 from bisect import bisect_left, insort
 from collections import OrderedDict, deque
 
+from paceline.scheduler.types import Usage
+
 MOST = 0.8
 """Part of the answers that fit into the room kept for one: the pool is shared, so that a few longer
 ones find room that shorter ones left."""
 MAX_TENANTS = 1000
 """Tenants whose answers are told apart, the most recent ones."""
+SLACK = 256
+"""Tokens by which fewer may be reported as cached than were predicted, and nothing follows: two
+base blocks, or an engine's own; the last block of a prompt is computed again even if cached."""
+SLACK_PART = 8
+"""And one part in so many of the prediction, which rests on an estimate of bytes a token."""
 
 
 class Mean:
@@ -78,3 +85,17 @@ class OutputLengths:
         seen = self._tenants.get((model, tenant)) or self._models.get(model)
         tokens = self._initial if seen is None else seen.value
         return tokens if max_tokens is None else min(tokens, max_tokens)
+
+
+def truly_cached(cached: int, prompt_tokens: int, usage: Usage) -> int:
+    """How much was cached, at most, in the scheduler's tokens, where `cached` was believed.
+
+    The engine counts true tokens, the scheduler's are estimated: `prompt_tokens` is the prompt's
+    length by the same estimate. A report that is close, or none, is taken for the belief itself.
+    """
+    if usage.cached_tokens is None:
+        return cached
+    told = usage.cached_tokens
+    if usage.prompt_tokens:
+        told = told * prompt_tokens // usage.prompt_tokens
+    return min(cached, told + max(SLACK, cached // SLACK_PART))

@@ -30,6 +30,9 @@ class Finished(Struct, frozen=True, tag=True):
 
     id: str
     usage: Usage = Usage()
+    prefix: tuple[int, ...] = ()
+    """Block keys of the prompt and its answer, as a later prompt that quotes both begins; empty
+    where they are not known."""
 
 
 class Failed(Struct, frozen=True, tag=True):
@@ -57,6 +60,19 @@ class BackendReset(Struct, frozen=True, tag=True):
     id: str
 
 
+class CacheReported(Struct, frozen=True, tag=True):
+    """A backend told which blocks its cache got and lost since it told last.
+
+    The first one begins with an empty cache. With `known` false it tells no longer.
+    """
+
+    id: str
+    stored: tuple[int, ...] = ()
+    """Block keys."""
+    removed: tuple[int, ...] = ()
+    known: bool = True
+
+
 class LoadReported(Struct, frozen=True, tag=True):
     """A backend told its own load.
 
@@ -82,6 +98,7 @@ Event = (
     | BackendChanged
     | BackendRemoved
     | BackendReset
+    | CacheReported
     | LoadReported
     | Tick
 )

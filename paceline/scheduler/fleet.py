@@ -8,10 +8,11 @@ from collections.abc import Iterator
 from paceline.scheduler.config import SchedulerConfig
 from paceline.scheduler.entry import Entries, Entry
 from paceline.scheduler.estimates import Mean
+from paceline.scheduler.events import CacheReported
 from paceline.scheduler.residency import Residency
 from paceline.scheduler.snapshot import BackendSnapshot
 from paceline.scheduler.trie import Trie
-from paceline.scheduler.types import BackendSpec
+from paceline.scheduler.types import BackendSpec, Keys
 
 PREFILL_RATE = 20_000.0
 """Prefill tokens a second assumed until measured: an 8B model on an A100-class GPU."""
@@ -141,15 +142,17 @@ class Backend:
         elif any(not entry.request.streaming for entry in late):
             self.prefill_rate.value *= RATE_STEP
 
-    def land(self, entry: Entry, output_tokens: int | None) -> Entries:
-        """The request left the engine; None for `output_tokens` when it did not finish."""
+    def land(self, entry: Entry, output_tokens: int | None, answered: Keys = ()) -> Entries:
+        """The request left the engine; None for `output_tokens` when it did not finish.
+
+        `answered`: the block keys of its prompt and answer, where they are known."""
         self._start(entry)
         self._silent.pop(entry, None)
         del self.in_flight[entry]
         changed: Entries = {}
         if output_tokens is not None and not entry.computed:
             changed = self.cache.computed(entry)
-        return changed | self.cache.land(entry, output_tokens)
+        return changed | self.cache.land(entry, output_tokens, answered)
 
     def snapshot(self) -> BackendSnapshot:
         """The state as it is."""
@@ -165,6 +168,7 @@ class Backend:
             kv_tokens=self.spec.kv_tokens,
             kv_room=self.kv_room,
             recent_requests=self.cache.recent,
+            exact=self.cache.exact,
         )
 
     def _queue(self, entry: Entry, now: float) -> None:
@@ -226,7 +230,7 @@ class Fleet:
         backend = self._backends.pop(id)
         self._serving.clear()
         self.all.remove(backend)
-        return backend.cache.forget()
+        return backend.cache.tell(CacheReported(id, known=False)) | backend.cache.forget()
 
     def serving(self, model: str) -> list[Backend]:
         """Those to which a request for `model` may be sent."""
@@ -236,6 +240,12 @@ class Fleet:
             if found:  # or anybody's misspelt name would be kept
                 self._serving[model] = found
         return found
+
+    def recognise(self, entry: Entry) -> None:
+        """Match an entry of exact blocks with what backends told of their caches."""
+        for backend in self.all:
+            if backend.cache.exact:
+                backend.cache.recognise(entry)
 
     def knows(self, model: str) -> bool:
         """Whether some backend serves the model or has yet to say what it serves."""

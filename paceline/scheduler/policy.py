@@ -42,7 +42,7 @@ class View(Protocol):
         ...
 
     def cost(self, request: Request, backend: Backend) -> float:
-        """What running it there costs, in seconds of prefill: work queued there and work it adds."""
+        """What it costs there, in seconds of prefill: work queued and work that it adds."""
         ...
 
 

@@ -23,6 +23,10 @@ class ReferenceTrie(PrefixTrie):
         """Blocks in all nodes: one each."""
         return self.nodes
 
+    def find(self, key: int) -> Node | None:
+        """The node with this block, looked for in all of them."""
+        return next((node for node in self._trie.values() if node and node.keys == (key,)), None)
+
     def drop(self, entry: Entry) -> None:
         """The entry uses its nodes no more: those without users go, from the topmost down."""
         for node in entry.nodes:
@@ -30,22 +34,22 @@ class ReferenceTrie(PrefixTrie):
         used = sum(bool(node.users) for node in entry.nodes)
         if used < len(entry.nodes):
             self.nodes -= len(entry.nodes) - used
-            del self._trie[entry.request.prefix[: used + 1] :]
+            del self._trie[tuple(node.keys[0] for node in entry.nodes[: used + 1]) :]
         entry.nodes = []
 
-    def _insert(self, entry: Entry) -> None:
-        key = entry.request.prefix
-        if not key:
+    def _insert(self, entry: Entry, keys: tuple[int, ...]) -> None:
+        had = len(entry.nodes)
+        if len(keys) == had:
             return
-        start = 0
-        self._trie.setdefault(key, None)
-        for depth, step in enumerate(self._trie.walk_towards(key)):
-            if not depth:
-                continue  # the root: the empty prefix
+        start = entry.nodes[-1].end if had else 0
+        self._trie.setdefault(keys, None)
+        for depth, step in enumerate(self._trie.walk_towards(keys)):
+            if depth <= had:
+                continue  # depth 0 is the root: the empty prefix
             node = step.get()
             if node is None:
                 block = entry.request.block_tokens
-                node = step.value = Node(key[depth - 1 : depth], depth - 1, start, block)
+                node = step.value = Node(keys[depth - 1 : depth], depth - 1, start, block)
                 self.nodes += 1
             node.users[entry] = None
             start = node.end

@@ -1,17 +1,26 @@
 """What one backend's KV cache holds, as far as dispatches tell: in flight, and recent by LRU.
 
 A prompt that ended stays until the pool is needed for others, oldest first; a prefix stays as long
-as any prompt with it does. That is LRU with the leaf evicted first, as both engines do.
+as any prompt with it does. That is LRU with the leaf evicted first, as both engines do. Where the
+engine tells which blocks it has, that counts for prompts of exact blocks once they have ended.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Iterable
-from itertools import islice
+from itertools import islice, takewhile
 
+from paceline.scheduler.blocks import BOUNDS
 from paceline.scheduler.entry import Entries, Entry
+from paceline.scheduler.estimates import truly_cached
+from paceline.scheduler.events import CacheReported
 from paceline.scheduler.trie import Node, Presence, Trie
+from paceline.scheduler.types import Keys, Usage
+
+MISSED = 256
+"""Ended prompts that one miss makes forgotten: some 2 ms of work."""
 
 
 class Residency:
@@ -31,11 +40,19 @@ class Residency:
         self._recent: OrderedDict[Entry, int] = OrderedDict()
         """Ended prompts, oldest first, with the tokens that only they hold (tail and answer).
         Ordered, because the first of a plain dict is found by walking over all deleted before."""
+        self._step = 0
+        self._told: set[int] | None = None
+        """Keys of the blocks that the engine says it has; None where it does not tell."""
 
     @property
     def recent(self) -> int:
         """Number of ended prompts that are believed cached."""
         return len(self._recent)
+
+    @property
+    def exact(self) -> bool:
+        """Whether the engine tells what it has."""
+        return self._told is not None
 
     def resize(self, capacity: int | None) -> Entries:
         """The pool has this many tokens."""
@@ -55,14 +72,19 @@ class Residency:
 
     def upcoming(self, entry: Entry) -> tuple[int, Entry | None]:
         """Tokens of the prompt that are cached or being computed here, and who computes them."""
+        matched = entry.match.get(self.id, 0)
         for node in reversed(entry.nodes):
+            if node.end <= matched:
+                break
             presence = node.at.get(self.id)
             if presence is not None:
                 return node.end, next(iter(presence.computing), None)
-        return 0, None
+        return matched, None
 
     def launch(self, entry: Entry, late: bool) -> Entries:
         """The entry starts here; `late` caches publish what it computes only at `computed`."""
+        self._step += 1
+        entry.step = self._step
         cached = 0
         for node in entry.nodes:
             presence = node.at.get(self.id)
@@ -86,16 +108,13 @@ class Residency:
     def computed(self, entry: Entry) -> Entries:
         """The entry's whole prompt can be matched from now on."""
         entry.computed = True
-        fresh = self._hold(entry, len(entry.nodes))
-        changed: Entries = {}
-        for node in fresh:
-            for waiting in node.waiting:
-                waiting.match[self.id] = node.end
-            changed.update(node.waiting)
-        return changed | self._shrink()
+        return self._publish(entry) | self._shrink()
 
-    def land(self, entry: Entry, output_tokens: int | None) -> Entries:
-        """The entry left the engine; with `output_tokens` its KV stays, with None it is lost."""
+    def land(self, entry: Entry, output_tokens: int | None, answered: Keys = ()) -> Entries:
+        """The entry left the engine; with `output_tokens` its KV stays, with None it is lost.
+
+        `answered`: the block keys of its prompt and answer, which a later prompt may begin with.
+        """
         for node in entry.nodes:
             presence = node.at[self.id]
             presence.flying -= 1
@@ -104,19 +123,116 @@ class Residency:
                 self.flying_tokens -= node.tokens
         self.flying_tokens -= entry.tail_tokens + entry.output_tokens
         self._occupied -= entry.tail_tokens + entry.output_tokens
-        if output_tokens is None or not entry.computed:
+        told = self._told is not None and entry.request.exact
+        if output_tokens is None or told or not entry.computed:
             return self._release(entry)
+        changed: Entries = {}
         own = entry.tail_tokens + output_tokens
+        if len(answered) > len(entry.request.prefix):
+            before = entry.nodes[-1].end if entry.nodes else 0
+            changed = self._prolong(entry, answered)
+            own = max(0, own + before - entry.nodes[-1].end)
+        self._step += 1
+        entry.step = self._step
         self._recent[entry] = own
         self._occupied += own
-        return self._shrink()
+        return changed | self._shrink()
+
+    def missed(self, entry: Entry, usage: Usage) -> Entries:
+        """The engine reported less of this entry's prompt as cached than was believed.
+
+        Whatever ended before it came, and goes on behind what was cached, is lost. The oldest
+        `MISSED` of those are forgotten; the next request that misses tells of the others.
+        """
+        request = entry.request
+        cached = truly_cached(entry.cached, request.prompt_tokens, usage)
+        changed: Entries = {}
+        if cached < entry.cached:
+            first = self._trie.cut(entry, bisect_right(BOUNDS, cached / request.block_tokens))
+            users = entry.nodes[first].users
+            ended = (user for user in users if user in self._recent and user.step < entry.step)
+            lost = [user for user in ended if user.owned > first]
+            for user in lost[:MISSED]:
+                self._occupied -= self._recent[user]
+                self._recent[user] = 0
+                changed |= self._release(user, first)
+                if not first:
+                    del self._recent[user]
+        return changed
+
+    def tell(self, event: CacheReported) -> Entries:
+        """The engine tells what it has; from then on that is believed, until it tells no longer."""
+        changed: Entries = {}
+        if not event.known:
+            lost, self._told = self._told, None
+            changed = self._rematch(lost or ())
+        elif self._told is None:
+            changed = self.forget()
+            self._told = set()
+        if self._told is not None:
+            self._told.update(event.stored)
+            self._told.difference_update(event.removed)
+            changed |= self._rematch((*event.stored, *event.removed))
+        return changed
+
+    def _rematch(self, keys: Iterable[int]) -> Entries:
+        """Match those anew that wait with one of these blocks; returns them."""
+        changed: Entries = {}
+        for key in keys:
+            if (node := self._trie.find(key)) is not None:
+                changed.update(node.waiting)
+        for waiting in changed:
+            self.recognise(waiting)
+        return changed
+
+    def recognise(self, waiting: Entry) -> None:
+        """Match an entry afresh."""
+        held = 0
+        for node in reversed(waiting.nodes):
+            presence = node.at.get(self.id)
+            if presence is not None and presence.holders:
+                held = node.end
+                break
+        waiting.match[self.id] = held
+        self._add_told({waiting: None})
 
     def forget(self) -> Entries:
-        """The pool was emptied: nothing that ended is cached any more."""
+        """The pool was emptied: nothing that ended is cached any more, but for what is told."""
         changed: Entries = {}
         while self._recent:
             changed |= self._evict()
         return changed
+
+    def _prolong(self, entry: Entry, keys: Keys) -> Entries:
+        """The entry's KV goes on behind its prompt."""
+        old = len(entry.nodes)
+        self._trie.extend(entry, keys)
+        for node in islice(entry.nodes, old, None):
+            if self.id not in node.at:
+                node.at[self.id] = Presence()
+                self._occupied += node.tokens
+        return self._publish(entry)
+
+    def _publish(self, entry: Entry) -> Entries:
+        """All that the entry has can be matched."""
+        changed: Entries = {}
+        for node in self._hold(entry, len(entry.nodes)):
+            for waiting in node.waiting:
+                waiting.match[self.id] = node.end
+            changed.update(node.waiting)
+        if self._told is not None:
+            self._add_told(changed)
+        return changed
+
+    def _add_told(self, changed: Entries) -> None:
+        """Beyond what prompts known here hold, the engine may have told of more."""
+        told = self._told or ()
+        for waiting in changed:
+            request = waiting.request
+            if request.exact:
+                depth = sum(1 for _ in takewhile(told.__contains__, request.prefix))
+                tokens = int(BOUNDS[depth - 1] * request.block_tokens) if depth else 0
+                waiting.match[self.id] = max(tokens, waiting.match[self.id])
 
     def _hold(self, entry: Entry, upto: int) -> list[Node]:
         fresh = []
@@ -145,29 +261,32 @@ class Residency:
         self._occupied -= own
         return self._release(entry)
 
-    def _release(self, entry: Entry) -> Entries:
-        """Let go of the nodes that the entry holds; the deepest that nobody else holds are lost."""
-        kept = 0
+    def _release(self, entry: Entry, first: int = 0) -> Entries:
+        """Let go of the nodes that the entry holds, but for so many; the deepest that nobody else
+        holds are lost."""
+        kept = entry.nodes[first - 1].end if first else 0
         lost: Node | None = None
-        for node in islice(entry.nodes, entry.owned):
+        for node in islice(entry.nodes, first, entry.owned):
             presence = node.at[self.id]
             presence.holders -= 1
             if presence.holders:
                 kept = node.end
             else:
                 lost = lost or node
-        self._tidy(entry.nodes)
+        self._tidy(islice(entry.nodes, first, None))
         changed: Entries = dict(lost.waiting) if lost is not None else {}
         for waiting in changed:
             waiting.match[self.id] = kept
-        entry.owned = 0
-        if not entry.waiting:
+        if self._told is not None:
+            self._add_told(changed)
+        entry.owned = min(entry.owned, first)
+        if not (first or entry.waiting):
             self._trie.drop(entry)
         return changed
 
     def _tidy(self, nodes: Iterable[Node]) -> None:
         for node in nodes:
-            presence = node.at[self.id]
-            if not (presence.holders or presence.flying or presence.computing):
+            presence = node.at.get(self.id)
+            if presence and not (presence.holders or presence.flying or presence.computing):
                 del node.at[self.id]
                 self._occupied -= node.tokens

@@ -28,6 +28,7 @@ from paceline.scheduler.events import (
     BackendChanged,
     BackendRemoved,
     BackendReset,
+    CacheReported,
     Cancelled,
     Dispatch,
     Event,
@@ -43,6 +44,7 @@ from paceline.scheduler.policy import Policy
 from paceline.scheduler.queue import WaitQueue
 from paceline.scheduler.snapshot import Snapshot
 from paceline.scheduler.trie import PrefixTrie, Trie
+from paceline.scheduler.types import Keys
 
 
 class Scheduler:
@@ -144,6 +146,8 @@ class Scheduler:
                 if id in self._fleet:
                     self._open(id)
                     self._fleet[id].report(waiting, now, asked_at)
+            case CacheReported(id) if id in self._fleet:
+                self._rerank(self._fleet[id].cache.tell(event))
             case _:
                 self._change_fleet(event)
 
@@ -186,10 +190,13 @@ class Scheduler:
         else:
             self._outputs.add(request.model, request.tenant, output_tokens // request.n)
         self.policy.finished(request, output_tokens)
-        self._end(entry, output_tokens)
+        cached = event.usage.cached_tokens
+        if cached is not None and cached < entry.cached:
+            self._rerank(self._fleet[entry.backend].cache.missed(entry, event.usage))
+        self._end(entry, output_tokens, event.prefix)
 
-    def _end(self, entry: Entry | None, output_tokens: int | None = None) -> None:
-        """The request is over; with `output_tokens` its KV stays in the backend's cache."""
+    def _end(self, entry: Entry | None, output: int | None = None, answered: Keys = ()) -> None:
+        """The request is over; with `output` tokens its KV stays in the backend's cache."""
         if entry is None:
             return
         del self._entries[entry.request.id]
@@ -198,7 +205,7 @@ class Scheduler:
             entry.waiting = False
             self._trie.drop(entry)
         else:
-            self._land(entry, output_tokens)
+            self._land(entry, output, answered)
 
     def _retry(self, entry: Entry) -> None:
         """Back to the head of the queue, for another backend."""
@@ -210,10 +217,10 @@ class Scheduler:
         self._trie.wait(entry)
         self._enqueue(entry)
 
-    def _land(self, entry: Entry, output_tokens: int | None) -> None:
+    def _land(self, entry: Entry, output: int | None, answered: Keys = ()) -> None:
         self._release_followers(entry)
         self._open(entry.backend)
-        self._rerank(self._fleet[entry.backend].land(entry, output_tokens))
+        self._rerank(self._fleet[entry.backend].land(entry, output, answered))
 
     def _change_fleet(self, event: Event) -> None:
         match event:
@@ -247,6 +254,8 @@ class Scheduler:
     # The queue
 
     def _enqueue(self, entry: Entry) -> None:
+        if entry.request.exact:
+            self._fleet.recognise(entry)
         self._admission.enter(entry)
         self._line_up(entry)
 

@@ -19,6 +19,8 @@ class BackendSnapshot(Struct, kw_only=True):
     kv_tokens: int | None
     kv_room: int | None
     recent_requests: int
+    exact: bool
+    """Whether the engine tells what its cache holds."""
 
 
 class QueueSnapshot(Struct, kw_only=True):

@@ -89,6 +89,18 @@ class Trie(Protocol):
         """Give the entry its nodes and note what is cached of it on each backend."""
         ...
 
+    def extend(self, entry: Entry, keys: tuple[int, ...]) -> None:
+        """Give the entry nodes for more blocks: `keys` begin with those of its prompt."""
+        ...
+
+    def cut(self, entry: Entry, depth: int) -> int:
+        """Which of the entry's nodes is the first behind so many blocks; one across is split."""
+        ...
+
+    def find(self, key: int) -> Node | None:
+        """The node with this block."""
+        ...
+
     def wait(self, entry: Entry) -> None:
         """Let the entry wait below its nodes: its match is kept up to date from now on."""
         ...
@@ -117,10 +129,28 @@ class PrefixTrie:
 
     def add(self, entry: Entry) -> None:
         """Give the entry its nodes and note what is cached of it on each backend."""
-        self._insert(entry)
+        self._insert(entry, entry.request.prefix)
         shared = entry.nodes[-1].end if entry.nodes else 0
         entry.tail_tokens = max(0, entry.request.prompt_tokens - shared)
         self.wait(entry)
+
+    def extend(self, entry: Entry, keys: tuple[int, ...]) -> None:
+        """Give the entry nodes for more blocks: `keys` begin with those of its prompt."""
+        self._insert(entry, keys)
+
+    def cut(self, entry: Entry, depth: int) -> int:
+        """Which of the entry's nodes is the first behind so many blocks; one across is split."""
+        for index, node in enumerate(entry.nodes):
+            if node.depth >= depth:
+                return index
+            if node.depth + len(node.keys) > depth:
+                self._split(node, depth - node.depth)
+                return index + 1
+        return len(entry.nodes)
+
+    def find(self, key: int) -> Node | None:
+        """The node with this block."""
+        return self._index.get(key)
 
     def wait(self, entry: Entry) -> None:
         """Let the entry wait below its nodes: its match is kept up to date from now on."""
@@ -145,9 +175,12 @@ class PrefixTrie:
                 self._remove(node)
         entry.nodes = []
 
-    def _insert(self, entry: Entry) -> None:
-        keys = entry.request.prefix
+    def _insert(self, entry: Entry, keys: tuple[int, ...]) -> None:
+        """Append the nodes of those of `keys` that the entry has none for."""
         depth = start = 0
+        if entry.nodes:
+            last = entry.nodes[-1]
+            depth, start = last.depth + len(last.keys), last.end
         while depth < len(keys):
             node = self._index.get(keys[depth])
             if node is None:

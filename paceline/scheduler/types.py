@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+Keys = tuple[int, ...]
+"""Block keys of a prompt, outermost first."""
+
 
 class Request(Struct, frozen=True, kw_only=True):
     """One request as the scheduler sees it: numbers and block keys, no text."""
@@ -17,6 +20,8 @@ class Request(Struct, frozen=True, kw_only=True):
     """Chained block keys, outermost first: equal keys mean equal text up to that block's end."""
     block_tokens: float = 128.0
     """Tokens in one base block; `blocks.BOUNDS` says how many base blocks a depth spans."""
+    exact: bool = False
+    """The blocks are of the very tokens that the engine has, so that it can tell of them."""
     prompt_tokens: int = 0
     """Length of the whole prompt in tokens, estimated unless a tokenizer is configured."""
     max_tokens: int | None = None

@@ -28,6 +28,8 @@ class Calibration(Struct, frozen=True, kw_only=True):
     """Measurements that were fitted, repetitions counted once."""
     error: float
     """Median of |fitted / measured - 1| over them."""
+    errors: dict[str, float] = {}
+    """Median of fitted / measured - 1 by what was measured."""
 
 
 def read_calibration(path: Path) -> Calibration:

@@ -15,11 +15,12 @@ from paceline.engines.model.presets import PRESETS
 from paceline.policies.decode import SettingError, hint
 from paceline.policies.registry import PolicyError
 from paceline.sim.calibration import Calibration, CalibrationError, read_calibration
+from paceline.sim.cluster import ClusterError, run_on_ray
 from paceline.sim.experiment import Job, Outcome, grid, run_all
 from paceline.sim.explain import UnknownRequest, explain
-from paceline.sim.frontend import FrontendTime
+from paceline.sim.extras import MissingExtra, extra
 from paceline.sim.options import generator, generator_options, names
-from paceline.sim.output import RELATIVE, as_json, write_requests, write_runs
+from paceline.sim.output import RELATIVE, as_json, write_parquet, write_requests, write_runs
 from paceline.sim.perfetto import write_timeline
 from paceline.sim.report import write_report
 from paceline.sim.rows import TraceError
@@ -79,11 +80,13 @@ def counts_listed(ctx: click.Context, param: click.Parameter, value: str | None)
 @click.option("--slo-e2e", metavar="S", type=POSITIVE, help="For goodput, in seconds.")
 @click.option("--json", "as_object", is_flag=True, help="Print one JSON object and nothing else.")
 @click.option("--csv", "csv_path", metavar="FILE", type=FILE, help="Write a row a run.")
+@click.option("--parquet", metavar="FILE", type=FILE, help="The same as Parquet.")
 @click.option("--per-request", metavar="FILE", type=FILE, help="Write a CSV row a request.")
 @click.option("--report", metavar="FILE", type=FILE, help="Write an HTML page that opens offline.")
 @click.option("--perfetto", metavar="FILE", type=FILE, help="Write the first run's timeline.")
 @click.option("--explain", "explained", metavar="REQUEST", help="Say why one waited (first run).")
 @click.option("--jobs", metavar="N", type=COUNT, help="Processes.  [default: one a CPU]")
+@click.option("--ray", metavar="ADDRESS", help="Run on a Ray cluster: host:port, auto or local.")
 @generator_options
 def sim(**given: Any) -> None:
     """Run the scheduler offline, against models of engines.
@@ -96,7 +99,12 @@ def sim(**given: Any) -> None:
     """
     calibration = _calibration(given["calibration"])
     jobs = _jobs(given, calibration)
-    outcomes = _run(jobs, given["jobs"] or os.cpu_count() or 1)
+    try:
+        if given["parquet"] is not None:
+            extra("parquet", "pyarrow")  # before the grid has run for an hour
+        outcomes = _run(jobs, given["jobs"] or os.cpu_count() or 1, given["ray"])
+    except (TraceError, PolicyError, SettingError, MissingExtra, ClusterError) as error:
+        raise click.ClickException(str(error)) from None
     _write(outcomes, given, calibrated=calibration is not None)
 
 
@@ -112,7 +120,7 @@ def _jobs(given: dict[str, Any], calibration: Calibration | None) -> list[Job]:
     base = RunConfig(
         engine=engine,
         concurrency=given["concurrency"],
-        frontend=calibration.frontend if calibration else FrontendTime(),
+        frontend=calibration.frontend if calibration else None,
         busy=calibration.busy if calibration else 1.0,
         keep_steps=given["perfetto"] is not None,
     )
@@ -175,26 +183,24 @@ def _workload(given: dict[str, Any]) -> WorkloadSpec:
     )
 
 
-def _run(jobs: list[Job], processes: int) -> list[Outcome]:
+def _run(jobs: list[Job], processes: int, ray: str | None) -> list[Outcome]:
     """All outcomes in the order of the jobs, with a bar on stderr where that is a terminal."""
     outcomes: dict[int, Outcome] = {}
-    made = run_all(jobs, processes)
-    try:
-        if sys.stderr.isatty():
-            with click.progressbar(
-                made, length=len(jobs), label="simulating", file=sys.stderr
-            ) as shown:
-                outcomes.update(shown)
-        else:
-            outcomes.update(made)
-    except (TraceError, PolicyError, SettingError) as error:
-        raise click.ClickException(str(error)) from None
+    made = run_all(jobs, processes) if ray is None else run_on_ray(jobs, ray)
+    if sys.stderr.isatty():
+        with click.progressbar(
+            made, length=len(jobs), label="simulating", file=sys.stderr
+        ) as shown:
+            outcomes.update(shown)
+    else:
+        outcomes.update(made)
     return [outcomes[place] for place in range(len(jobs))]
 
 
 def _write(outcomes: list[Outcome], given: dict[str, Any], *, calibrated: bool) -> None:
     for option, write in (
         ("csv_path", write_runs),
+        ("parquet", write_parquet),
         ("per_request", write_requests),
         ("report", lambda path, made: write_report(path, made, calibrated=calibrated)),
         ("perfetto", lambda path, made: write_timeline(path, made[0])),
@@ -230,6 +236,6 @@ def _show(outcomes: list[Outcome], *, calibrated: bool) -> None:
     if compared := changes(outcomes):
         click.echo(f"\n{compared}")
     if skipped := max(outcome.skipped for outcome in outcomes):
-        click.echo(f"\n{skipped} bad rows of the trace were left out")
+        click.echo(f"\n{skipped} rows of the trace were left out")
     if not calibrated:
         click.echo(f"\n{RELATIVE}")

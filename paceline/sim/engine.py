@@ -6,6 +6,7 @@ before the last of them; who asks or comes in between finds the engine as far as
 
 from __future__ import annotations
 
+from array import array
 from bisect import bisect_right
 from collections.abc import Callable
 from functools import partial
@@ -16,6 +17,7 @@ from paceline.scheduler.events import Failed, Finished, FirstByte
 from paceline.scheduler.types import Request, Usage
 from paceline.sim.driver import Driver
 from paceline.sim.frontend import Frontend, FrontendTime
+from paceline.sim.workload import keys
 
 
 class SimulatedEngine:
@@ -125,9 +127,17 @@ class SimulatedEngine:
         if self._open[id]:
             return
         del self._open[id]
+        truth = self._truth.pop(id)
         usage = Usage(
-            prompt_tokens=len(self._truth.pop(id).prompt),
+            prompt_tokens=len(truth.prompt),
             output_tokens=self._made.pop(id),
             cached_tokens=output.cached_tokens,
         )
-        driver.feed(Finished(id, usage))
+        driver.feed(Finished(id, usage, _conversation(truth)))
+
+
+def _conversation(truth: SequenceRequest) -> tuple[int, ...]:
+    """The blocks with which the next turn's prompt begins, where there may be one."""
+    if not truth.output or truth.n > 1:
+        return ()
+    return keys(array("I", truth.prompt) + array("I", truth.output))

@@ -30,6 +30,7 @@ class Outcome(Struct, kw_only=True):
 
     config: RunConfig
     summary: Summary
+    slo: Slo = Slo()
     skipped: int = 0
     """Bad rows of the trace."""
     rows: list[Row] = []
@@ -65,6 +66,7 @@ def run(job: Job) -> Outcome:
     outcome = Outcome(
         config=job.config,
         summary=summarise(result.rows, job.slo),
+        slo=job.slo,
         skipped=reader.skipped if reader is not None else 0,
         steps=result.steps,
     )

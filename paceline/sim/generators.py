@@ -105,7 +105,7 @@ def _gsp(settings: Gsp, rng: Random, tenant: str) -> Iterator[Session]:
             output_tokens=settings.output,
             max_tokens=settings.output,
             family=f"{tenant}{group}",
-            tenant=tenant,
+            tenant=tenant.removesuffix("-"),
         )
         yield single(f"{tenant}{number:06d}", turn)
 
@@ -169,7 +169,7 @@ def _talk(
             output=answer,
             pause=pause,
             family=family,
-            tenant=tenant,
+            tenant=tenant.removesuffix("-"),
         )
         if rng.random() < 1 / script.turns:
             return
@@ -187,7 +187,7 @@ def _forks(settings: Forks, rng: Random, tenant: str) -> Iterator[Session]:
                 output_tokens=_length(settings.output, rng),
                 max_tokens=8 * settings.output,
                 family=f"{tenant}{number}",
-                tenant=tenant,
+                tenant=tenant.removesuffix("-"),
             )
             yield single(f"{tenant}{number:05d}.{sample}", turn)
 

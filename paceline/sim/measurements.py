@@ -7,29 +7,13 @@ import gzip
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from statistics import median
-from typing import IO, Literal
+from typing import IO
 
-from msgspec import Struct
-
+from paceline.engines.measure.measurement import Measurement
 from paceline.sim.calibration import CalibrationError
 
 OUTPUT_TOKENS = 64
 """Answers in the decode rows; half of them are in the context on average."""
-
-Kind = Literal["lone", "burst", "decode"]
-
-
-class Measurement(Struct, frozen=True, kw_only=True):
-    """One thing that was timed, the median of its repetitions."""
-
-    kind: Kind
-    """A lone prompt to its first token; a burst of prompts until all have theirs; one decode."""
-    batch: int
-    prompt: int
-    """Tokens of each prompt; of a decode, of each context."""
-    cached: int = 0
-    """Of each prompt."""
-    seconds: float
 
 
 def read_measurements(paths: Iterable[Path]) -> list[Measurement]:

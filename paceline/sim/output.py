@@ -1,4 +1,4 @@
-"""The results for other programs: one JSON object, CSV files of runs and of requests."""
+"""The results for other programs: one JSON object, CSV and Parquet files of runs and requests."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from paceline.sim.experiment import Outcome
+from paceline.sim.extras import extra
 from paceline.sim.record import Row
 
 RELATIVE = "relative only: the step times are a preset's, not calibrated (see `paceline calibrate`)"
@@ -40,11 +41,19 @@ def record(outcome: Outcome) -> dict[str, Any]:
 
 def write_runs(path: Path, outcomes: Sequence[Outcome]) -> None:
     """A CSV row a run; nested figures are named like `ttft_s.p99`."""
-    records = [_flat(record(outcome)) for outcome in outcomes]
+    records = _records(outcomes)
     with path.open("w", newline="") as file:
         writer = csv.DictWriter(file, list(records[0]))
         writer.writeheader()
         writer.writerows(records)
+
+
+def write_parquet(path: Path, outcomes: Sequence[Outcome]) -> None:
+    """The rows and columns of `write_runs` as Parquet; MissingExtra without pyarrow, OSError."""
+    arrow = extra("parquet", "pyarrow")
+    table = arrow.Table.from_pylist(_records(outcomes))
+    with path.open("wb") as file:
+        extra("parquet", "pyarrow.parquet").write_table(table, file)
 
 
 def write_requests(path: Path, outcomes: Iterable[Outcome]) -> None:
@@ -58,6 +67,10 @@ def write_requests(path: Path, outcomes: Iterable[Outcome]) -> None:
             run = config.policy, config.backends, config.engine.kv_tokens, config.seed
             for row in outcome.rows:
                 writer.writerow([*(_cell(getattr(row, name)) for name in fields), *run])
+
+
+def _records(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
+    return [_flat(record(outcome)) for outcome in outcomes]
 
 
 def _fields(cls: type[Struct]) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from paceline.sim.curves import Curve, cdf, hit_rate_over_time, over_time
 from paceline.sim.experiment import Outcome
 from paceline.sim.output import RELATIVE
 from paceline.sim.record import Row
-from paceline.sim.summary import e2e, grouped, tpot, ttft, wait
+from paceline.sim.summary import Slo, e2e, tpot, ttft, wait
 from paceline.sim.svg import chart
 from paceline.sim.table import changes, results
 
@@ -41,13 +41,13 @@ def page(outcomes: Sequence[Outcome], *, calibrated: bool) -> str:
         "<h2>Results</h2>",
         f"<pre>{escape(results(outcomes))}</pre>",
         f"<pre>{escape(changes(outcomes))}</pre>",
-        "<p>± is half of the 95% confidence interval over the seeds; changes are paired by seed."
-        "</p><h2>Latency, all seeds together</h2>",
+        "<p>± is half of the 95% confidence interval over the seeds; changes are paired by seed. "
+        f"{escape(_goodput(outcomes[0].slo))}</p><h2>Latency, all seeds together</h2>",
         _charts(_distributions(groups)),
         "<h2>Over time, first seed</h2>",
         _charts(_timelines({name: group[0] for name, group in groups.items()})),
-        "<h2>Mean seconds to the first token, those that wait longest</h2>",
-        _waits(groups),
+        _waits("Tenants", groups, lambda row: row.tenant),
+        _waits("Families", groups, lambda row: row.family),
     ]
     return (
         '<!doctype html><html lang="en"><meta charset="utf-8"><title>paceline sim</title>'
@@ -103,25 +103,50 @@ def _timelines(firsts: Mapping[str, Outcome]) -> Iterable[str]:
         yield chart(title, series, x="seconds", y=unit)
 
 
-def _waits(groups: Mapping[str, list[Outcome]]) -> str:
-    """A table of families or tenants against cells."""
-    means = {
-        name: {
-            group: sum(values) / len(values)
-            for group, values in grouped(_served(outcomes), ttft).items()
-        }
-        for name, outcomes in groups.items()
-    }
+def _goodput(slo: Slo) -> str:
+    limits = ((slo.ttft_s, "TTFT"), (slo.tpot_s, "TPOT"), (slo.e2e_s, "E2E"))
+    kept = [f"{name} up to {limit:g} s" for limit, name in limits if limit is not None]
+    if not kept:
+        return "Goodput: all completed requests a second, as no SLO was given."
+    return f"Goodput: completed requests a second with {', '.join(kept)}."
+
+
+def _waits(title: str, groups: Mapping[str, list[Outcome]], group: Callable[[Row], str]) -> str:
+    """A table of families or tenants against cells; empty where there is but one."""
+    columns = {name: _by_group(outcomes, group) for name, outcomes in groups.items()}
     worst: dict[str, float] = {}
-    for column in means.values():
-        for group, mean in column.items():
-            worst[group] = max(mean, worst.get(group, 0.0))
-    head = "".join(f"<th>{escape(name)}</th>" for name in means)
-    lines = [f"<table><tr><th>tenant or family</th>{head}</tr>"]
-    for group in sorted(worst, key=lambda g: -worst[g])[:GROUPS]:
-        cells = "".join(f"<td>{column.get(group, 0.0):.3f}</td>" for column in means.values())
-        lines.append(f"<tr><td>{escape(group) or '-'}</td>{cells}</tr>")
+    for column in columns.values():
+        for name, rows in column.items():
+            worst[name] = max(_mean(rows, ttft), worst.get(name, 0.0))
+    if len(worst) < 2:
+        return ""
+    head = "".join(f"<th>{escape(name)}</th>" for name in columns)
+    lines = [
+        f"<h2>{title}, those that wait longest</h2><p>Seconds: mean in the proxy's queue / mean to "
+        "the first token / longest to the first token.</p>",
+        f"<table><tr><th></th>{head}</tr>",
+    ]
+    for name in sorted(worst, key=lambda g: -worst[g])[:GROUPS]:
+        cells = "".join(f"<td>{_wait(column.get(name, []))}</td>" for column in columns.values())
+        lines.append(f"<tr><td>{escape(name) or '-'}</td>{cells}</tr>")
     return "".join(lines) + "</table>"
+
+
+def _by_group(outcomes: Iterable[Outcome], group: Callable[[Row], str]) -> dict[str, list[Row]]:
+    found: dict[str, list[Row]] = {}
+    for row in _served(outcomes):
+        found.setdefault(group(row), []).append(row)
+    return found
+
+
+def _wait(rows: Sequence[Row]) -> str:
+    if not rows:
+        return "-"
+    return f"{_mean(rows, wait):.3f} / {_mean(rows, ttft):.3f} / {max(map(ttft, rows)):.3f}"
+
+
+def _mean(rows: Sequence[Row], figure: Callable[[Row], float]) -> float:
+    return sum(map(figure, rows)) / len(rows)
 
 
 def _served(outcomes: Iterable[Outcome]) -> Iterable[Row]:

@@ -25,8 +25,12 @@ class Rows:
     def __init__(self, path: Path, *, skip_bad: bool = False) -> None:
         self.path = path
         self.skipped = 0
-        """Bad rows left out so far."""
+        """Rows left out so far."""
         self._skip_bad = skip_bad
+
+    def again(self) -> Rows:
+        """Another reader of the same file, as strict as this one."""
+        return Rows(self.path, skip_bad=self._skip_bad)
 
     def read(self, parse: Callable[[bytes], T], *, header: bool = False) -> Iterator[T]:
         """Every row that is not blank; TraceError for one that `parse` refuses with ValueError."""

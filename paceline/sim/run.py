@@ -27,7 +27,7 @@ from paceline.scheduler.types import BackendSpec
 from paceline.sim.direct import RoundRobin
 from paceline.sim.driver import Decider, Driver
 from paceline.sim.engine import SimulatedEngine
-from paceline.sim.frontend import FrontendTime
+from paceline.sim.frontend import FRONTENDS, FrontendTime
 from paceline.sim.record import Recorder, Row, Sample
 from paceline.sim.source import MODEL, Source
 from paceline.sim.workload import Workload
@@ -47,7 +47,8 @@ class RunConfig(Struct, frozen=True, kw_only=True):
     engine: EngineConfig = field(default_factory=EngineConfig)
     backends: int = 1
     """Engines, all alike."""
-    frontend: FrontendTime = FrontendTime()
+    frontend: FrontendTime | None = None
+    """Of every engine; None for what is usual for its kind."""
     busy: float = 1.0
     """How much longer a step takes that follows another at once than one after a pause: a GPU that
     never rests clocks lower. Presets have it in their `s`."""
@@ -137,7 +138,7 @@ class _Run:
         return SimulatedEngine(
             build_engine(self._config.engine),
             truth,
-            self._config.frontend,
+            self._config.frontend or FRONTENDS[self._config.engine.kind],
             self._config.busy,
             int(id[1:]),
             on_step if self._config.keep_steps else None,

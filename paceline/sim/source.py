@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from functools import partial
 
 from paceline.engines.model.engine import SequenceRequest
-from paceline.scheduler.blocks import BLOCK_IDS, chain, cut
+from paceline.scheduler.blocks import BLOCK_IDS
 from paceline.scheduler.events import Arrived
 from paceline.scheduler.types import Request
 from paceline.sim.driver import Driver
-from paceline.sim.workload import TOKEN_BYTES, Session, Turn, Workload
+from paceline.sim.workload import Session, Turn, Workload, keys
 
 MODEL = "simulated"
 """Name of the one model that all simulated backends serve."""
@@ -90,7 +90,7 @@ def seen(id: str, turn: Turn, now: float) -> Request:
         id=id,
         arrived_at=now,
         model=MODEL,
-        prefix=chain(b"sim", cut(turn.prompt.tobytes(), BLOCK_IDS * TOKEN_BYTES)),
+        prefix=keys(turn.prompt),
         block_tokens=float(BLOCK_IDS),
         prompt_tokens=len(turn.prompt),
         max_tokens=turn.max_tokens,

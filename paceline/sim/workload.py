@@ -12,6 +12,8 @@ from random import Random
 
 from msgspec import Struct
 
+from paceline.scheduler.blocks import BLOCK_IDS, chain, cut
+
 TOKEN_BYTES = 4
 
 
@@ -46,6 +48,11 @@ class Session(Struct):
 
 Workload = Iterator[Session]
 """Sessions by the time of their start."""
+
+
+def keys(ids: array[int]) -> tuple[int, ...]:
+    """The block keys of a prompt, as the scheduler sees them."""
+    return chain(b"sim", cut(ids.tobytes(), BLOCK_IDS * TOKEN_BYTES))
 
 
 def fresh(rng: Random, count: int) -> array[int]:

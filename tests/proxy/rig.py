@@ -19,6 +19,7 @@ from paceline.proxy.ratio import TokenRatio
 from paceline.proxy.record import Record
 from paceline.proxy.retries import RetryBudget
 from paceline.proxy.secure import secure
+from paceline.proxy.tokenizing import Tokenizers
 from paceline.proxy.upstream import Pool
 from paceline.scheduler.events import Dispatch, Reject
 from paceline.scheduler.types import Request, Usage
@@ -36,6 +37,7 @@ class FakeDriver:
     def __init__(self, backends: Sequence[str]) -> None:
         self.log: list[str] = []
         self.usage: Usage | None = None
+        self.prefix: tuple[int, ...] = ()
         self.refusal: Reject | None = None
         self.gate: asyncio.Future[None] | None = None
         """Requests wait for it, when there is one."""
@@ -55,8 +57,9 @@ class FakeDriver:
     def first_byte(self, id: str) -> None:
         self.log.append("first_byte")
 
-    def finished(self, id: str, usage: Usage) -> None:
+    def finished(self, id: str, usage: Usage, prefix: tuple[int, ...] = ()) -> None:
         self.usage = usage
+        self.prefix = prefix
         self.log.append("finished")
 
     def failed(self, id: str) -> None:
@@ -211,6 +214,7 @@ async def proxied(*scripts: Script | int, config: Config | None = None) -> Async
             seed=b"seed",
             access=security.access,
             salts=security.salts,
+            tokenizers=Tokenizers({}),
             admin=Admin(backends, security.hosts),
             ready=lambda: bool(directory.up()),
             metrics=lambda: (b"metric 1\n", "text/plain; version=0.0.4"),

@@ -14,6 +14,7 @@ from paceline.policies import registry
 from paceline.proxy import cli, emulate, life
 from paceline.proxy.life import Plan
 from paceline.proxy.listen import CannotListen
+from paceline.proxy.recorder import CannotRecord
 
 
 def invoke(*args: str) -> str:
@@ -92,6 +93,15 @@ def test_check_refuses(
             ["serve", "--policy", "fcsf"],
             "command line: $.policy.name: no policy `fcsf`; did you mean `fcfs`?",
         ),
+        (["calibrate", "--out", "x"], "either --backend URL or --from FILE is needed"),
+        (
+            ["calibrate", "--out", "/nowhere/at/all", "--backend", "http://127.0.0.1:9"],
+            "/nowhere/at/all: No such file or directory",
+        ),
+        (
+            ["calibrate", "--out", "x", "--backend", "127.0.0.1:9"],
+            "`127.0.0.1:9` is no URL such as http://10.0.0.7:8000",
+        ),
         (["emulate", "--port", "0"], "Missing option '--kind'. Choose from: vllm, sglang"),
     ],
 )
@@ -114,8 +124,10 @@ def test_serve_runs_the_flags_over_the_file(
     path.write_text('[server]\nport = 9000\nhost = "127.0.0.2"\n')
     ran: list[Plan] = []
     monkeypatch.setattr(life, "run", ran.append)
-    invoke("serve", "-c", str(path), "--port", "9001", "--backend", "http://a:1")
+    args = ("--port", "9001", "--backend", "http://a:1", "--record", "events.jsonl")
+    invoke("serve", "-c", str(path), *args)
     config = ran[0].config
+    assert config.log.record == "events.jsonl"
     assert ran[0].reread() == config
     assert (config.server.host, config.server.port) == ("127.0.0.2", 9001)
     assert [backend.url for backend in config.backends] == ["http://a:1"]
@@ -132,6 +144,19 @@ def test_a_taken_port_is_one_line(
     monkeypatch.setattr(life, "run", run)
     line = fail("serve", monkeypatch=monkeypatch, capsys=capsys)
     assert line == "paceline: cannot listen on 127.0.0.1:8000: address already in use"
+
+
+def test_a_record_that_cannot_be_written_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A proxy that was to record and cannot does not serve."""
+
+    def run(plan: Plan) -> None:
+        raise CannotRecord(f"cannot record to {plan.config.log.record}: Permission denied")
+
+    monkeypatch.setattr(life, "run", run)
+    line = fail("serve", "--record", "/x", monkeypatch=monkeypatch, capsys=capsys)
+    assert line == "paceline: cannot record to /x: Permission denied"
 
 
 def test_emulate_hands_over_its_options(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,6 +29,7 @@ FULL = Snapshot(
             kv_tokens=65536,
             kv_room=1000,
             recent_requests=9,
+            exact=True,
         ),
         BackendSnapshot(
             id="b:2",
@@ -42,6 +43,7 @@ FULL = Snapshot(
             kv_tokens=None,
             kv_room=None,
             recent_requests=0,
+            exact=False,
         ),
     ],
 )
@@ -78,6 +80,8 @@ def test_shows_queue_trie_and_backends() -> None:
         'paceline_backend_prefill_tokens_per_second{backend="b:2"} 0.0',
         'paceline_backend_kv_tokens{backend="a:1"} 65536.0',
         'paceline_backend_kv_room_tokens{backend="a:1"} 1000.0',
+        'paceline_backend_kv_exact{backend="a:1"} 1.0',
+        'paceline_backend_kv_exact{backend="b:2"} 0.0',
         'paceline_backend_recent_requests{backend="a:1"} 9.0',
         'paceline_backend_recent_requests{backend="b:2"} 0.0',
     ]

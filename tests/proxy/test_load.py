@@ -134,3 +134,21 @@ def test_zero_is_allowed_where_it_means_something(tmp_path: Path) -> None:
     path.write_text("[server]\nport = 0\ndrain_seconds = 0\n[scheduler]\nmax_waiting = 0\n")
     config = load_config(path)
     assert (config.server.port, config.scheduler.max_waiting) == (0, 0)
+
+
+def test_models_without_their_tokenizer_are_refused(tmp_path: Path) -> None:
+    """At the start, and named."""
+    file = tmp_path / "paceline.toml"
+    file.write_text('[[models]]\nname = "m"\ntokenizer = "nowhere"\n')
+    with pytest.raises(ConfigError, match=r"\$\.models.*nowhere"):
+        load_config(file)
+
+
+def test_kv_events_need_their_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The configuration says what to install."""
+    file = tmp_path / "paceline.toml"
+    file.write_text('[[backends]]\nurl = "http://a:1"\nkv_events = "tcp://a:2"\n')
+    load_config(file)
+    monkeypatch.setattr("paceline.proxy.load.find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=r"install paceline\[kv-events\]"):
+        load_config(file)

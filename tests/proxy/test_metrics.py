@@ -74,6 +74,20 @@ def test_a_finished_stream_is_counted_everywhere() -> None:
     assert round(page["paceline_request_seconds_sum", at], 6) == 1.0
 
 
+def test_predictions_are_compared_with_reports() -> None:
+    """Both kinds of error add up by themselves; without a report there is nothing to compare."""
+    metrics = Metrics(lambda: EMPTY)
+    for cached in (80, 0, 64, None):
+        record = finished()
+        record.usage = Usage(cached_tokens=cached)
+        metrics.record(record)
+    page = samples(metrics)
+    at = ("a:1", "m")
+    assert page["paceline_cached_tokens_predicted_total", at] == 4 * 64
+    assert page["paceline_cached_tokens_unexpected_total", at] == 16
+    assert page["paceline_cached_tokens_missed_total", at] == 64
+
+
 def test_counts_add_up() -> None:
     """Later requests of the same route add to the same series."""
     metrics = Metrics(lambda: EMPTY)

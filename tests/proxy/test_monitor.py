@@ -10,7 +10,7 @@ from aiohttp.test_utils import TestServer, unused_port
 
 from paceline.proxy import watch
 from paceline.proxy.config import BackendConfig, UpstreamConfig
-from paceline.proxy.directory import Directory
+from paceline.proxy.directory import Directory, Entry
 from paceline.proxy.monitor import Monitor
 from paceline.scheduler.types import BackendSpec
 from tests.engines.replies import VLLM
@@ -149,3 +149,32 @@ async def test_closing_ends_all_questions() -> None:
     assert not [task for task in asyncio.all_tasks() - before if "watch" in task.get_name()]
     hanging.set()
     await server.close()
+
+
+async def test_kv_events_are_followed_where_they_are_now() -> None:
+    """From the start, at another address after a reload, and no longer when they have none."""
+    said: asyncio.Queue[str] = asyncio.Queue()
+
+    async def follow(entry: Entry) -> None:
+        at = entry.config.kv_events
+        said.put_nowait(f"+{at}")
+        try:
+            await asyncio.Event().wait()
+        finally:
+            said.put_nowait(f"-{at}")
+
+    def settings(at: str) -> BackendConfig:
+        return BackendConfig(url=f"http://127.0.0.1:{port}", name="e", kv_events=at)
+
+    proxy, port = Proxy(), unused_port()
+    directory = Directory([settings("tcp://a:1")])
+    watching = Monitor(directory, proxy, proxy, UpstreamConfig(), follow)
+    watching.start()
+    assert await said.get() == "+tcp://a:1"
+    watching.refresh("e")
+    for at, expected in (("tcp://b:1", ["-tcp://a:1", "+tcp://b:1"]), ("", ["-tcp://b:1"])):
+        directory["e"].config = settings(at)
+        watching.refresh("e")
+        assert [await said.get() for _ in expected] == expected
+    await watching.close()
+    assert said.empty()

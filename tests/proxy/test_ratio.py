@@ -29,3 +29,12 @@ def test_nothing_is_learned_from_nothing() -> None:
     ratio.learn("m", 0.0, 10)
     ratio.learn("m", 10.0, 0)
     assert ratio.bytes_per_token("m") == START
+
+
+@pytest.mark.parametrize(("tokens", "bound"), [(1, 16.0), (10**9, 0.5)])
+def test_a_false_count_moves_the_ratio_to_its_bounds_at_most(tokens: int, bound: float) -> None:
+    """An engine that counts wrongly leaves estimates that are wrong by a factor, not absurd."""
+    ratio = TokenRatio()
+    for _ in range(500):
+        ratio.learn("m", 2000.0, tokens)
+    assert ratio.bytes_per_token("m") == pytest.approx(bound)

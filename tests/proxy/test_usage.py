@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import gzip
+import json
 
-from paceline.proxy.usage import read_usage
-from paceline.scheduler.types import Usage
+import pytest
+
+from paceline.proxy.usage import plausible, read_usage
+from paceline.scheduler.types import Request, Usage
 
 FULL = (
     b'"usage":{"prompt_tokens":12,"total_tokens":20,"completion_tokens":8,'
@@ -92,3 +95,21 @@ def test_what_cannot_be_read_is_not_guessed() -> None:
     assert read_usage(FULL[:-20]) == Usage()
     assert read_usage(b'{"usage":{"prompt_tokens":-1,"completion_tokens":true}}') == Usage()
     assert read_usage(b"") == Usage()
+
+
+@pytest.mark.parametrize("count", [-1, 10**9, True, 1.5, "7", None])
+def test_an_impossible_count_is_none(count: object) -> None:
+    """No prompt is as long as that; it would empty every estimate that rests on it."""
+    report = json.dumps({"usage": {"prompt_tokens": count, "completion_tokens": 3}}).encode()
+    assert read_usage(report) == Usage(output_tokens=3)
+
+
+@pytest.mark.parametrize(
+    ("limit", "told", "believed"), [(5, 90, 10), (5, 9, 9), (None, 90, 90), (5, None, None)]
+)
+def test_an_answer_keeps_to_its_limit(
+    limit: int | None, told: int | None, believed: int | None
+) -> None:
+    """Whatever the engine says it made, for each of its choices."""
+    request = Request(id="r", arrived_at=0.0, max_tokens=limit, n=2)
+    assert plausible(Usage(output_tokens=told), request).output_tokens == believed

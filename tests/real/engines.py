@@ -58,9 +58,17 @@ _METRICS: dict[layout.Kind, tuple[str, str, str, str, str]] = {
 """In the order of the fields of Counters."""
 
 
-def command(kind: layout.Kind, model: Path, port: int) -> list[str]:
-    """The engine's command line: a small pool, and all that decides an answer fixed."""
-    return [str(layout.python(kind)), "-m", *(_vllm if kind == "vllm" else _sglang)(model, port)]
+def command(kind: layout.Kind, model: Path, port: int, kv: dict[str, str]) -> list[str]:
+    """The engine's command line: a small pool, and all that decides an answer fixed.
+
+    `kv`: where it publishes KV events and replays them.
+    """
+    options = (_vllm if kind == "vllm" else _sglang)(model, port)
+    config: dict[str, object] = {"publisher": "zmq", **kv}
+    if kind == "vllm":
+        config["enable_kv_cache_events"] = True
+    events = ["--kv-events-config", json.dumps(config)]
+    return [str(layout.python(kind)), "-m", *options, *events]
 
 
 def _vllm(model: Path, port: int) -> list[str]:
@@ -128,9 +136,15 @@ class Engine:
     def __init__(self, kind: layout.Kind, model: Path, log: Path) -> None:
         self.kind: layout.Kind = kind
         self.log = log
+        self.model = model
+        """The folder with its tokenizer."""
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
-        self._command = command(kind, model, port)
+        self.kv_events, self.kv_replay = (
+            f"ipc://{log.with_suffix(suffix)}" for suffix in (".events", ".replay")
+        )
+        kv = {"endpoint": self.kv_events, "replay_endpoint": self.kv_replay}
+        self._command = command(kind, model, port, kv)
         self._process: Process | None = None
 
     def start(self) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import aiohttp
 
 from tests.real.client import ask, until
-from tests.real.engines import Engine
+from tests.real.engines import MODEL, Engine
 from tests.real.process import Process, free_port
 
 MAIN = "from paceline.proxy.cli import main; main()"
@@ -60,16 +60,18 @@ async def serving(
     folder: Path,
     policy: str = "lpm",
     max_running: int | None = None,
+    follow: bool = False,
     **settings: Any,
 ) -> AsyncIterator[Proxy]:
     """A proxy in front of `engines`, each named after its kind; stopped at the block's end.
 
-    `max_running` is a backend's setting (vLLM does not tell it), `settings` are the policy's own.
+    `max_running` is a backend's setting (vLLM does not tell it), `settings` are the policy's own;
+    `follow`: it has the model's tokenizer and follows KV events.
     Raises AssertionError when it does not stop cleanly.
     """
     port = free_port()
     file = folder / f"{port}.toml"
-    file.write_text(_toml(port, engines, policy, settings, max_running))
+    file.write_text(_toml(port, engines, policy, settings, max_running, follow))
     command = [sys.executable, "-c", MAIN, "serve", "-c", str(file)]
     process = Process(command, folder / f"{port}.log", os.environ)
     proxy = Proxy(f"http://127.0.0.1:{port}", process)
@@ -91,6 +93,7 @@ def _toml(
     policy: str,
     settings: dict[str, Any],
     max_running: int | None,
+    follow: bool,
 ) -> str:
     values = ", ".join(f"{name} = {json.dumps(value)}" for name, value in settings.items())
     lines = [
@@ -101,4 +104,8 @@ def _toml(
     for engine in engines:
         lines += ["[[backends]]", f'name = "{engine.kind}"', f'url = "{engine.url}"']
         lines += [] if max_running is None else [f"max_running = {max_running}"]
+        if follow:
+            lines += [f'kv_events = "{engine.kv_events}"', f'kv_replay = "{engine.kv_replay}"']
+    if follow:
+        lines += ["[[models]]", f'name = "{MODEL}"', f'tokenizer = "{engines[0].model}"']
     return "\n".join(lines)

@@ -47,11 +47,18 @@ def words(seed: str, count: int) -> str:
 
 
 def write(folder: Path) -> Path:
-    """Write configuration, tokenizer and chat template into `folder`; returns it."""
+    """Write configuration, weights, tokenizer and chat template into `folder`; returns it."""
+    write_tokenizer(folder)
+    (folder / "config.json").write_text(json.dumps(_config()))
+    _write_weights(folder / "model.safetensors", len(_bpe()[0]))
+    return folder
+
+
+def write_tokenizer(folder: Path) -> Path:
+    """Write the tokenizer and the chat template alone; returns `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     vocabulary, merges = _bpe()
     files = {
-        "config.json": _config(),
         "tokenizer.json": _tokenizer(vocabulary, merges),
         "tokenizer_config.json": {
             "tokenizer_class": "PreTrainedTokenizerFast",
@@ -64,7 +71,6 @@ def write(folder: Path) -> Path:
     }
     for name, content in files.items():
         (folder / name).write_text(json.dumps(content))
-    _write_weights(folder / "model.safetensors", len(vocabulary))
     return folder
 
 

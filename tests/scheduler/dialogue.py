@@ -22,6 +22,11 @@ CONFIG = SchedulerConfig(feed_chunks=1.0)
 """So that a chunk is as much as a backend is fed."""
 
 
+def keys(prefix: str) -> tuple[int, ...]:
+    """The keys of one block for each letter."""
+    return chain(b"test", [letter.encode() for letter in prefix])
+
+
 def request(
     id: str,
     prefix: str = "",
@@ -32,12 +37,11 @@ def request(
     **more: object,
 ) -> Request:
     """A prompt of one 100-token block for each letter of `prefix`, and `tail` tokens of its own."""
-    keys = chain(b"test", [letter.encode() for letter in prefix])
     facts: dict[str, object] = {
         "id": id,
         "arrived_at": at,
         "model": "m",
-        "prefix": keys,
+        "prefix": keys(prefix),
         "block_tokens": 100.0,
         "prompt_tokens": 100 * len(prefix) + tail,
         "max_tokens": max_tokens,
@@ -82,9 +86,18 @@ class Talk:
         """An answer begins."""
         return self.say(FirstByte(id), at)
 
-    def finish(self, id: str, at: float, output: int | None = 20) -> str:
-        """An answer ends."""
-        return self.say(Finished(id, Usage(output_tokens=output)), at)
+    def finish(
+        self,
+        id: str,
+        at: float,
+        output: int | None = 20,
+        *,
+        answered: str = "",
+        cached: int | None = None,
+    ) -> str:
+        """An answer ends; with it the conversation has the blocks `answered`."""
+        usage = Usage(output_tokens=output, cached_tokens=cached)
+        return self.say(Finished(id, usage, keys(answered)), at)
 
     def _read(self, action: Action) -> str:
         if isinstance(action, Dispatch):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import takewhile
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from paceline.policies.lpm import Lpm
 from paceline.policies.priority import Priority
 from paceline.policies.random import Random
 from paceline.policies.shortest_prefill_first import ShortestPrefillFirst
+from paceline.scheduler.blocks import chain_on
 from paceline.scheduler.config import SchedulerConfig
 from paceline.scheduler.entry import Entry
 from paceline.scheduler.events import (
@@ -26,6 +28,7 @@ from paceline.scheduler.events import (
     BackendChanged,
     BackendRemoved,
     BackendReset,
+    CacheReported,
     Cancelled,
     Dispatch,
     Event,
@@ -39,7 +42,7 @@ from paceline.scheduler.events import (
 from paceline.scheduler.policy import Policy
 from paceline.scheduler.scheduler import Scheduler
 from paceline.scheduler.types import Usage
-from tests.scheduler.dialogue import backend, request
+from tests.scheduler.dialogue import backend, keys, request
 
 PREFIXES = ["", "a", "ab", "abc", "abd", "x", "xyz", "xyzuvw", "pqrstuvw"]
 CONFIG = SchedulerConfig(
@@ -98,9 +101,17 @@ class World:
         self.running.pop(id, None)
         assert id not in self.ended
         self.ended[id] = how
-        usage = Usage(output_tokens=5)
-        events: dict[str, Event] = {"finish": Finished(id, usage), "fail": Failed(id)}
+        count = len(self.ended)  # some answers are known, some reports contradict what is believed
+        usage = Usage(output_tokens=5 * count, cached_tokens=(None, 0, 300)[count % 3])
+        events: dict[str, Event] = {
+            "finish": Finished(id, usage, self._answered(id) if count % 2 else ()),
+            "fail": Failed(id),
+        }
         self.feed(events.get(how, Cancelled(id)))
+
+    def _answered(self, id: str) -> tuple[int, ...]:
+        prefix = self.scheduler._entries[id].request.prefix
+        return prefix + chain_on(prefix[-1] if prefix else 0, [b"d", b"x"])
 
     def _begin(self, action: Dispatch) -> None:
         assert action.id in self.waiting
@@ -147,7 +158,8 @@ def check(scheduler: Scheduler, waiting: dict[str, None], running: dict[str, str
     for entry in queued.values():
         for name in {b.id for b in scheduler._fleet} | set(entry.match):
             held = [n.end for n in entry.nodes if name in n.at and n.at[name].holders]
-            assert entry.match.get(name, 0) == max(held, default=0)
+            told = told_of(scheduler, name, entry)
+            assert entry.match.get(name, 0) == max(*held, *told, 0, 0)
     for each in scheduler._fleet:
         check_backend(each, running)
         limit = each.spec.max_running
@@ -160,6 +172,14 @@ def check(scheduler: Scheduler, waiting: dict[str, None], running: dict[str, str
         assert deadline is not None, "whoever waits has a deadline"
 
 
+def told_of(scheduler: Scheduler, name: str, entry: Entry) -> list[int]:
+    """The ends of the blocks that the backend told of, as far as they follow one another."""
+    backends = [b.cache for b in scheduler._fleet if b.id == name and b.cache.exact]
+    known = backends[0]._told if backends and entry.request.exact else None
+    blocks = takewhile(lambda key: key in (known or ()), entry.request.prefix)
+    return [100 * (number + 1) for number, _ in enumerate(blocks)]
+
+
 def check_backend(each: Any, running: dict[str, str]) -> None:
     """One backend's counters against its requests."""
     flying = list(each.in_flight)
@@ -170,16 +190,17 @@ def check_backend(each: Any, running: dict[str, str]) -> None:
     assert each.prefill_tokens == sum(entry.prefill_tokens for entry in each._unstarted)
     assert set(each._unstarted) <= set(flying)
     recent = each.cache._recent
-    present = nodes | {id(node): node for entry in recent for node in entry.nodes}
+    present = nodes | {id(node): node for e in recent for node in e.nodes[: e.owned]}
     occupied = own + sum(recent.values()) + sum(node.tokens for node in present.values())
     assert each.cache._occupied == occupied
     if recent and each.cache.capacity is not None:
         assert occupied <= each.cache.capacity
     for node in present.values():
         presence = node.at[each.id]
-        users = [e for e in [*flying, *recent] if any(n is node for n in e.nodes)]
-        assert presence.flying == sum(any(n is node for n in e.nodes) for e in flying)
-        assert presence.holders + len(presence.computing) == len(users)
+        flown = sum(any(n is node for n in e.nodes) for e in flying)
+        kept = sum(any(n is node for n in e.nodes[: e.owned]) for e in recent)
+        assert presence.flying == flown
+        assert presence.holders + len(presence.computing) == flown + kept
 
 
 facts = st.fixed_dictionaries(
@@ -196,6 +217,7 @@ more = st.fixed_dictionaries(
         "n": st.integers(1, 3),
         "max_tokens": st.sampled_from([None, 1, 50]),
         "tenant": st.sampled_from(["", "red", "blue"]),
+        "exact": st.booleans(),
     }
 )
 
@@ -226,11 +248,18 @@ def test_any_story(policy: type[Policy], data: st.DataObject, backends: list[Any
 
 def disturb(world: World, data: st.DataObject, name: str) -> None:
     """Something happens to a backend."""
-    kind = data.draw(st.sampled_from(["load", "down", "up", "reset", "remove", "tick"]))
+    kind = data.draw(
+        st.sampled_from(["load", "down", "up", "reset", "remove", "tick", "tell", "hush"])
+    )
     if kind == "load":
         world.feed(LoadReported(name, 1, data.draw(st.integers(0, 5)), world.now))
     elif kind in {"down", "up"}:
         world.feed(BackendChanged(backend(name, up=kind == "up")))
+    elif kind == "tell":
+        stored, removed = (keys(data.draw(st.sampled_from(PREFIXES))) for _ in range(2))
+        world.feed(CacheReported(name, stored, removed))
+    elif kind == "hush":
+        world.feed(CacheReported(name, known=False))
     elif kind == "reset":
         world.feed(BackendReset(name))
     elif kind == "remove":

@@ -5,31 +5,40 @@ from __future__ import annotations
 from paceline.scheduler.entry import Entry
 from paceline.scheduler.residency import Residency
 from paceline.scheduler.trie import PrefixTrie
-from tests.scheduler.dialogue import request
+from tests.scheduler.dialogue import keys, request
 
 
 class Pool:
     """One backend's cache with a trie of its own; `see` is what a prompt would hit."""
 
-    def __init__(self, capacity: int | None = 1000, max_recent: int = 100) -> None:
-        self.trie = PrefixTrie()
+    def __init__(
+        self,
+        capacity: int | None = 1000,
+        max_recent: int = 100,
+        trie: PrefixTrie | None = None,
+    ) -> None:
+        self.trie = trie or PrefixTrie()
         self.cache = Residency("b", self.trie, max_recent)
         self.cache.resize(capacity)
         self._count = 0
 
-    def enter(self, prefix: str, tail: int = 10) -> Entry:
-        entry = Entry(request(f"r{self._count}", prefix, tail=tail), self._count)
+    def enter(self, prefix: str, tail: int = 10, **more: object) -> Entry:
+        asked = request(f"r{self._count}", prefix, tail=tail, **more)  # type: ignore[arg-type]
+        entry = Entry(asked, self._count)
         self._count += 1
         entry.output_tokens = 20
         self.trie.add(entry)
         return entry
 
-    def launch(self, prefix: str, late: bool = False, tail: int = 10) -> Entry:
-        entry = self.enter(prefix, tail)
+    def launch(self, prefix: str, late: bool = False, tail: int = 10, **more: object) -> Entry:
+        entry = self.enter(prefix, tail, **more)
         self.trie.leave(entry)
         entry.waiting = False
         self.cache.launch(entry, late)
         return entry
+
+    def land(self, prefix: str, tail: int, output: int, answered: str = "") -> None:
+        self.cache.land(self.launch(prefix, tail=tail), output, keys(answered))
 
     def see(self, prefix: str) -> int:
         entry = self.enter(prefix)

@@ -443,7 +443,7 @@ class TestFleet:
         assert where.count("b2") > 10
 
     def test_a_faster_backend_gets_more(self) -> None:
-        """Work is weighed by the measured speed: four at four times the speed are sooner done than one."""
+        """Work is weighed by measured speed: four at four times the speed end before one."""
         talk = Talk(backend("b1"), backend("b2"))
         assert talk.arrive("a", "aaaa") == "a->b1"
         assert talk.arrive("b", "bbbb") == "b->b2"

@@ -28,7 +28,7 @@ from paceline.scheduler.residency import Residency
 from paceline.scheduler.scheduler import Scheduler
 from paceline.scheduler.trie import PrefixTrie, Trie
 from paceline.scheduler.types import Request, Usage
-from tests.scheduler.dialogue import Talk, backend, request
+from tests.scheduler.dialogue import Talk, backend, keys, request
 
 
 def enter(trie: Trie, prefix: str) -> Entry:
@@ -46,6 +46,17 @@ def test_a_node_spans_what_has_the_same_users() -> None:
     assert [node.end for node in first.nodes] == [300, 600]
     assert [node.end for node in second.nodes] == [300, 400]
     assert (trie.nodes, trie.blocks) == (3, 7)
+
+
+@pytest.mark.parametrize("trie", [PrefixTrie, ReferenceTrie])
+def test_a_path_can_be_cut_anywhere(trie: type[PrefixTrie]) -> None:
+    """Between two nodes, within one, or behind them all."""
+    made = trie()
+    entry = enter(made, "abcdef")
+    enter(made, "abc")
+    ends = [entry.nodes[made.cut(entry, depth) - 1].end for depth in (3, 2, 5, 6, 99)]
+    assert ends == [300, 200, 500, 600, 600]
+    assert made.cut(entry, 0) == 0
 
 
 def test_a_shorter_prompt_splits_too() -> None:
@@ -68,10 +79,11 @@ def test_nodes_go_with_their_last_user() -> None:
 
 
 PREFIXES = ["", "a", "ab", "abc", "abcd", "abcx", "abcdef", "x", "xy", "xyzuvw", "xyq"]
+ENDS = ["byte", "finish", "answer", "miss", "cancel", "retry"]
 steps = st.lists(
     st.one_of(
         st.tuples(st.just("arrive"), st.sampled_from(PREFIXES)),
-        st.tuples(st.sampled_from(["byte", "finish", "cancel", "retry"]), st.integers(0, 9)),
+        st.tuples(st.sampled_from(ENDS), st.integers(0, 9)),
     ),
     max_size=60,
 )
@@ -83,16 +95,20 @@ def tell(trie: Trie, story: list[tuple[str, str | int]], late: bool) -> list[lis
     spec = backend(leader_first=late, kv_tokens=1200)
     answers = [scheduler.handle(BackendChanged(spec), 0.0)]
     known: list[str] = []
+    prompts: dict[str, str] = {}
     for number, (what, which) in enumerate(story):
         event: Event
         if isinstance(which, str):
             known.append(f"r{number}")
+            prompts[f"r{number}"] = which
             event = Arrived(request(f"r{number}", which, at=number))
         elif known:
             id = known[which % len(known)]
             events: dict[str, Event] = {
                 "byte": FirstByte(id),
                 "finish": Finished(id, Usage(output_tokens=9)),
+                "answer": Finished(id, Usage(output_tokens=150), keys(prompts[id] + "dx")),
+                "miss": Finished(id, Usage(output_tokens=9, cached_tokens=0)),
             }
             event = (events | {"cancel": Cancelled(id), "retry": Failed(id, retry=True)})[what]
         else:
@@ -128,8 +144,8 @@ def test_memory_follows_what_may_be_cached() -> None:
     trie = PrefixTrie()
     cache = Residency("b", trie, max_recent=500)
     for number in range(100_000):
-        keys = (2 * number, 2 * number + 1)
-        entry = Entry(Request(id="r", arrived_at=0.0, prefix=keys, prompt_tokens=300), number)
+        blocks = (2 * number, 2 * number + 1)
+        entry = Entry(Request(id="r", arrived_at=0.0, prefix=blocks, prompt_tokens=300), number)
         trie.add(entry)
         trie.leave(entry)
         entry.waiting = False

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from xml.dom.minidom import parseString
 
+import pyarrow.parquet
 import pytest
 
 from paceline.proxy import cli
@@ -116,6 +117,23 @@ def test_runs_as_csv(shell: Shell, tmp_path: Path) -> None:
     assert float(rows[0]["ttft_s.p99"]) > 0
 
 
+def test_runs_as_parquet(shell: Shell, tmp_path: Path) -> None:
+    """The rows of the CSV, with types."""
+    path = tmp_path / "runs.parquet"
+    shell.run(*SMALL, "--seeds", "2", "--csv", str(tmp_path / "runs.csv"), "--parquet", str(path))
+    rows: list[dict[str, object]] = pyarrow.parquet.read_table(path).to_pylist()
+    with (tmp_path / "runs.csv").open() as file:
+        assert [{k: str(v) for k, v in row.items()} for row in rows] == list(csv.DictReader(file))
+    assert (rows[1]["seed"], rows[1]["policy"]) == (1, "fcfs")
+
+
+def test_without_pyarrow(shell: Shell, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """What to install is said before anything has run."""
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    error = shell.fail(*SMALL, "--members", "1000000", "--parquet", str(tmp_path / "x"))
+    assert "--parquet needs pyarrow: pip install 'paceline[parquet]'" in error
+
+
 def test_the_report_is_self_contained(shell: Shell, tmp_path: Path) -> None:
     """One page whose charts are well-formed, that fetches nothing and shows every policy."""
     path = tmp_path / "report.html"
@@ -129,6 +147,22 @@ def test_the_report_is_self_contained(shell: Shell, tmp_path: Path) -> None:
         assert len(drawn) == (2 if "Wait in the proxy" in chart else 3)
     assert not re.search(r"https?:|<script|<link|@import|url\(", page)
     assert "relative only" in page
+
+
+def test_the_report_says_who_waits(shell: Shell, tmp_path: Path) -> None:
+    """A table of tenants and one of families, a column a policy; and what goodput counts."""
+    path = tmp_path / "report.html"
+    args = ["sim", "--workload", "tenants", "--tenants", "3", "--members", "2", "--groups", "4"]
+    args += ["--rate", "50", "--seeds", "1", "--slo-ttft", "0.5", "--jobs", "1"]
+    shell.run(*args, "--policy", "fcfs,fair", "--report", str(path))
+    page = path.read_text()
+    tenants, families = re.findall(r"<table>.*?</table>", page, re.S)
+    row = r"<tr><td>%s</td>(<td>[\d.]+ / [\d.]+ / [\d.]+</td>){2}</tr>"
+    for tenant in ("t1", "t2", "t3"):
+        assert re.search(row % tenant, tenants)
+        assert re.search(row % f"{tenant}-0", families)
+    assert "Goodput: completed requests a second with TTFT up to 0.5 s." in page
+    assert "Jain" in page
 
 
 def test_the_timeline(shell: Shell, tmp_path: Path) -> None:
@@ -169,6 +203,7 @@ def test_calibrate_and_use(shell: Shell, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("args", "why"),
     [
+        (("--parquet", "/nowhere/at/all"), "/nowhere/at/all: No such file"),
         (("--policy", "lmp"), "did you mean `lpm`?"),
         (("--preset", "llama"), "no preset `llama`"),
         (("--engine-policy", "lpm"), "vllm has no policy `lpm`"),
@@ -197,7 +232,7 @@ def test_traces(shell: Shell, tmp_path: Path) -> None:
     assert document["skipped_rows"] == 1
     (run,) = document["runs"]
     assert (run["requests"], run["seed"], run["hit_rate"]) == (2, 0, 16 / 40)
-    assert "1 bad rows" in shell.run(*args, "--skip-bad")
+    assert "1 rows of the trace were left out" in shell.run(*args, "--skip-bad")
     assert "--trace takes no options of generators" in shell.fail(*args, "--groups", "3")
 
 

@@ -4,7 +4,21 @@ from __future__ import annotations
 
 import pytest
 
-from bench.fidelity import DATA, Comparison, compare, table
+from bench import ground_truth
+from bench.fidelity import DATA, GROUND_TRUTH, Comparison, compare, failures, table
+
+RUNS = [
+    "sglang_fcfs_llama8b_open_a",
+    "sglang_fcfs_llama8b_order_fit_grouped_all",
+    "sglang_fcfs_llama8b_order_fit_shuffled_all",
+    "vllm_llama8b_open_a",
+    "vllm_llama8b_open_c",
+    "vllm_llama8b_order_fit_shuffled_all",
+    "vllm_llama8b_order_many_grouped_all",
+    "vllm_llama8b_order_many_shuffled_all",
+]
+KNOWN = ["sglang_fcfs_llama8b_order_fit_grouped_all: makespan"]
+"""7% off: see docs/simulator.md."""
 
 
 @pytest.fixture(scope="module")
@@ -13,29 +27,20 @@ def comparisons() -> dict[str, Comparison]:
     return {comparison.name: comparison for comparison in compare(DATA)}
 
 
-RUNS = [
-    ("vllm_llama8b_order_many_shuffled_all", 0.06, 0.06),
-    ("vllm_llama8b_order_many_grouped_all", 0.06, 0.06),
-    ("vllm_llama8b_order_fit_shuffled_all", 0.06, 0.06),
-    ("vllm_llama8b_open_a", 0.03, 0.06),
-    ("vllm_llama8b_open_c", 0.03, 0.20),  # decodes that share a prefix are not modelled as cheaper
-    ("sglang_fcfs_llama8b_open_a", 0.05, 0.10),
-    ("sglang_fcfs_llama8b_order_fit_shuffled_all", 0.05, 0.10),
-    ("sglang_fcfs_llama8b_order_fit_grouped_all", 0.17, 0.24),
-]
-
-
-@pytest.mark.parametrize(("name", "makespan", "ttft"), RUNS)
-def test_run(comparisons: dict[str, Comparison], name: str, makespan: float, ttft: float) -> None:
-    """Hit rate within 0.01 (vLLM) or 0.022 (SGLang); makespan and mean TTFT as promised."""
-    made, real = comparisons[name].simulated, comparisons[name].real
-    hit = 0.01 if comparisons[name].engine == "vllm" else 0.022
-    assert made.hit_rate == pytest.approx(real.hit_rate, abs=hit)
-    assert made.makespan_s == pytest.approx(real.makespan_s, rel=makespan)
-    assert made.ttft_s.mean == pytest.approx(real.ttft_s.mean, rel=ttft)
+@pytest.mark.parametrize("name", RUNS)
+def test_run(comparisons: dict[str, Comparison], name: str) -> None:
+    """Hit rate, makespan, TTFT and E2E are as near as promised, but for what is known."""
+    assert [line for line in failures(comparisons[name]) if line not in KNOWN] == []
 
 
 def test_every_run_is_in_the_table(comparisons: dict[str, Comparison]) -> None:
     """The table has a line a run, and this test knows them all."""
-    assert set(comparisons) == {name for name, *_ in RUNS}
+    assert sorted(comparisons) == RUNS
     assert table(list(comparisons.values())).count("\n") == len(RUNS) + 1
+
+
+def test_ground_truth() -> None:
+    """vLLM 0.19 on two more GPUs: TTFT, TPOT and E2E within 4% at mean, p50, p90 and p99."""
+    truths = list(ground_truth.ground_truth(DATA / GROUND_TRUTH))
+    assert [truth.name for truth in truths] == ["rtxpro6000_llama31_8b", "rtx4090_llama31_8b"]
+    assert [line for truth in truths for line in ground_truth.failures(truth)] == []

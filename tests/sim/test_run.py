@@ -8,12 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from paceline.engines.model.engine import SequenceRequest
+from paceline.engines.model.steptime import StepTime
 from paceline.policies.registry import PolicyError
 from paceline.scheduler.config import SchedulerConfig
 from paceline.scheduler.events import Arrived, Event
 from paceline.sim.arrivals import Gaps
 from paceline.sim.driver import Driver
 from paceline.sim.experiment import Job, Outcome, run
+from paceline.sim.frontend import SERIAL
 from paceline.sim.generators import Agents, Chat, Forks, Generator, Gsp
 from paceline.sim.run import NO_PROXY, RunConfig, simulate
 from paceline.sim.source import Source
@@ -149,13 +151,20 @@ def test_the_front_end_delays_a_lone_request() -> None:
 
 
 def test_a_burst_starts_together() -> None:
-    """What comes in one instant reaches the engine when the last of it is worked off."""
+    """The first goes ahead; the others reach the engine when the last of them is worked off."""
     config = RunConfig(policy=NO_PROXY, engine=engine(time=FLAT, kv_tokens=50_000))
     burst = [single(f"{i}", turn(tokens=100)) for i in range(200)]
     rows = simulate(config, iter(burst)).rows
-    start = 0.0100 + 0.017 + 200 * 0.00103 + 100 * 0.7e-6
+    ahead = 0.0100 + 0.00103 + 100 * 0.7e-6
     firsts = sorted({round(row.first or 0.0, 6) for row in rows})
-    assert firsts == pytest.approx([1.0 + start])
+    assert firsts == pytest.approx([ahead + 1.0, ahead + 3.0])  # its first decode is under way
+    steps = StepTime(c0=1e3, tw=0, k=0, a=0, b=0, g=0)
+    config = RunConfig(policy=NO_PROXY, engine=engine(time=steps, kv_tokens=50_000))
+    rows = simulate(
+        config, iter([single(f"{i}", turn(tokens=100, out=300)) for i in range(200)])
+    ).rows
+    ready = 0.0100 + 0.017 + 200 * (0.00103 + SERIAL * 100 * 0.7e-6) + (1 - SERIAL) * 100 * 0.7e-6
+    assert max(row.first or 0.0 for row in rows) == pytest.approx(ready + 0.001, abs=0.002)
 
 
 def test_a_prompt_longer_than_the_pool_fails_alone() -> None:

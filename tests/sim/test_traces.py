@@ -9,9 +9,9 @@ import msgspec
 import pytest
 
 from paceline.scheduler.blocks import chain, cut
+from paceline.scheduler.event_log import LoggedEvent
 from paceline.scheduler.events import Arrived, Event, Finished, Tick
 from paceline.scheduler.types import Request, Usage
-from paceline.sim.event_log import LoggedEvent
 from paceline.sim.rows import TraceError
 from paceline.sim.source import seen
 from paceline.sim.traces import open_trace

@@ -60,6 +60,8 @@ class BlockCache:
         """Blocks that no sequence holds."""
         self._blank = self.blocks
         """Those of them that hold nothing that could be found."""
+        self.shared = 0
+        """Blocks that sequences hold beyond the first holder of each."""
         self._root = Node(bytearray(), None, 0, self._width)
         self._idle = Run(self._root, 0)
         """Before the run idle longest and after the one idle since last."""
@@ -144,14 +146,18 @@ class BlockCache:
         self._begin()
 
     def _use(self, run: Run, lease: Lease) -> None:
-        if not run.users:
+        if run.users:
+            self.shared += run.node.blocks
+        else:
             run.dequeue()
         run.users += 1
         lease.held.append((run, run.node.start))
 
     def _let_go(self, run: Run) -> None:
         run.users -= 1
-        if not run.users:
+        if run.users:
+            self.shared -= run.node.blocks
+        else:
             run.enqueue(self._idle)
             self.free += run.node.blocks
 

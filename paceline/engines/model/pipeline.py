@@ -76,6 +76,8 @@ class Pipeline(ABC, Generic[S]):
             return []
         if not plan.sampling == then.sampling == running or not self._closed():
             return []
+        if plan.work.shared != then.work.shared:
+            return []
         steps = min(min(s.length - s.made - 1, s.limit - s.made - IN_FLIGHT) for s in running)
         while steps > 0 and not self._fits(steps):
             steps //= 2

@@ -41,6 +41,8 @@ class RadixCache:
         """Tokens in the tree."""
         self.evictable = 0
         """Those of them that no running request locks."""
+        self.shared = 0
+        """Tokens locked by running requests beyond the first one of each."""
         self.evicted = 0
         """Tokens evicted so far."""
         self._unit = page_size * TOKEN_BYTES
@@ -77,7 +79,9 @@ class RadixCache:
     def lock(self, node: Node) -> None:
         """Keep `node` and all above it from eviction, once more."""
         while node.parent is not None:
-            if not node.locks:
+            if node.locks:
+                self.shared += node.tokens
+            else:
                 self.evictable -= node.tokens
             node.locks += 1
             node = node.parent
@@ -86,7 +90,9 @@ class RadixCache:
         """Undo one `lock`."""
         while node.parent is not None:
             node.locks -= 1
-            if not node.locks:
+            if node.locks:
+                self.shared -= node.tokens
+            else:
                 self.evictable += node.tokens
                 self._offer(node)
             node = node.parent

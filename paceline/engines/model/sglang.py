@@ -188,6 +188,7 @@ class SglangEngine(Pipeline[SglangSequence]):
         for sequence in self._running:
             plan.work.context += sequence.kv
             sequence.kv += 1
+        plan.work.shared = min(self.room.tree.shared, plan.work.context)
         return plan
 
     def _decode_tokens(self, sequences: list[SglangSequence]) -> int:

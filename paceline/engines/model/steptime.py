@@ -16,6 +16,8 @@ class Work(Struct):
     decodes: int = 0
     context: int = 0
     """KV tokens that the decodes read."""
+    shared: int = 0
+    """Those of them that another sequence of the step has read before."""
     longest: int = 0
     """Longest prefill of the batch."""
     cached: int = 0
@@ -40,7 +42,7 @@ class Work(Struct):
 
 
 class StepTime(Struct, frozen=True, kw_only=True):
-    """Coefficients, in microseconds, of `s*(c0 + (tw^8+(k*N)^8)^(1/8) + a*area + b*B + g*context)`.
+    """Coefficients, in microseconds, of `s*(c0 + (tw^8+(k*N)^8)^(1/8) + a*area + b*B + g*read)`.
 
     `tw` is the floor of streaming the weights and `k` the compute cost of a token, so that the knee
     `tw/k` between memory-bound and compute-bound comes out by itself.
@@ -58,22 +60,38 @@ class StepTime(Struct, frozen=True, kw_only=True):
     """When not 0, each prefill of a batch reads its cached part as if it were as long as the
     longest of the batch, rounded up to `pad`: so did SGLang 0.5.16's triton prefill on an H100."""
 
+    again: float = 0.45
+    """What of the cost of a KV token falls away when the step has read it before: then it comes
+    from the L2 cache, on an H100 at about 6 TB/s, and not from memory at 3.35."""
+    host: float = 0.0
+    """Microseconds of the host's CPU for each sequence that decodes. They pass while the GPU
+    computes, so they are the least that a step of a large batch takes. Not scaled by `s`."""
+
     def seconds(self, work: Work) -> float:
         """Seconds that a step with `work` takes."""
-        dense: float = (self.tw**8 + (self.k * work.tokens) ** 8) ** 0.125
-        attention = self.a * self._area(work) + self.b * work.decodes + self.g * work.context
-        return self.s * (self.c0 + dense + attention) * 1e-6
+        dense = self._dense(work.tokens)
+        read = work.context - self.again * work.shared
+        attention = self.a * self._area(work) + self.b * work.decodes + self.g * read
+        return max(self.s * (self.c0 + dense + attention), self.host * work.decodes) * 1e-6
 
     def ahead(self, work: Work, steps: int) -> list[float]:
         """Seconds of each of the `steps` steps after `work`, a step that only decodes: as `seconds`
         says, to the last bit, of contexts that grow by a token each step."""
-        dense: float = (self.tw**8 + (self.k * work.tokens) ** 8) ** 0.125
+        dense = self._dense(work.tokens)
         batch = self.b * work.decodes
         first = work.context + work.decodes
         contexts = range(first, first + steps * work.decodes, work.decodes)
+        again = self.again * work.shared
+        least = self.host * work.decodes
         return [
-            self.s * (self.c0 + dense + (batch + self.g * context)) * 1e-6 for context in contexts
+            max(self.s * (self.c0 + dense + (batch + self.g * (context - again))), least) * 1e-6
+            for context in contexts
         ]
+
+    def _dense(self, tokens: int) -> float:
+        """Microseconds of all but attention."""
+        dense: float = (self.tw**8 + (self.k * tokens) ** 8) ** 0.125
+        return dense
 
     def _area(self, work: Work) -> float:
         if not self.pad:

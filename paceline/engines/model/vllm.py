@@ -79,6 +79,8 @@ class VllmEngine(Pipeline[VllmSequence]):
         plan: Plan[VllmSequence] = Plan()
         if not self._schedule_running(plan):
             self._schedule_waiting(plan)
+        if not plan.work.prefill_tokens:  # else the prefills' tiles come in between
+            plan.work.shared = min(self.cache.shared * self._block, plan.work.context)
         return plan if plan.work.tokens else None
 
     def _schedule_running(self, plan: Plan[VllmSequence]) -> bool:

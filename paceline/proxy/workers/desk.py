@@ -75,8 +75,8 @@ class Desk:
 
     def _end(self, step: Step) -> None:
         match step:
-            case Finished(id, usage):
-                self._driver.finished(id, usage)
+            case Finished(id, usage, prefix):
+                self._driver.finished(id, usage, prefix)
             case Failed(id):
                 self._driver.failed(id)
             case Cancelled(id):

@@ -10,6 +10,7 @@ from msgspec import structs
 from paceline.proxy.app import pages
 from paceline.proxy.compose import Proxy
 from paceline.proxy.config import Config
+from paceline.proxy.recorder import Recorder
 from paceline.proxy.secure import Security
 from paceline.proxy.upstream import Pool
 from paceline.proxy.workers.hub import Hub, Worker, shown
@@ -21,8 +22,10 @@ from paceline.scheduler.events import Action, BackendChanged, BackendRemoved, Ev
 class Parent(Proxy):
     """Wires the hub to the scheduler, the health checks and the pages; tells it what changes."""
 
-    def __init__(self, config: Config, security: Security | None = None) -> None:
-        super().__init__(config, security)
+    def __init__(
+        self, config: Config, security: Security | None = None, recorder: Recorder | None = None
+    ) -> None:
+        super().__init__(config, security, recorder)
         pool = self.gateway.pool
         assert isinstance(pool, SharedPool)
         gateway = self.gateway

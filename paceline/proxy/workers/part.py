@@ -18,6 +18,7 @@ from paceline.proxy.record import Record
 from paceline.proxy.reload import adopt, limit
 from paceline.proxy.retries import RetryBudget
 from paceline.proxy.secure import Security, secure
+from paceline.proxy.tokenizing import tokenizers
 from paceline.proxy.upstream import Pool
 from paceline.proxy.workers.messages import (
     Answered,
@@ -60,6 +61,7 @@ class Part:
             seed=begin.seed,
             access=security.access,
             salts=security.salts,
+            tokenizers=tokenizers(begin.config.models),
         )
         handler = self._pages.around(forwarding(self.gateway))
         self.server = server(self.gateway, handler, self.gateway.access.client)
@@ -95,6 +97,10 @@ class Part:
             self._log_request = log.request_logger(config.log)
         gateway.config = structs.replace(config, upstream=self._upstream)
         limit(self.server, config.server)
+
+    def close(self) -> None:
+        """Close the connections to engines: nobody uses them any more."""
+        self.gateway.pool.close()
 
     def abandon(self) -> None:
         """The parent is gone: whoever waits for it is told so; streams go on."""

@@ -50,9 +50,9 @@ class RemoteDriver:
         """The first byte of the answer came."""
         self._send(FirstByte(id))
 
-    def finished(self, id: str, usage: Usage) -> None:
-        """The answer is complete."""
-        self._send(Finished(id, usage))
+    def finished(self, id: str, usage: Usage, prefix: tuple[int, ...] = ()) -> None:
+        """The answer is complete; `prefix` are the block keys of prompt and answer, if known."""
+        self._send(Finished(id, usage, prefix))
 
     def failed(self, id: str) -> None:
         """The backend failed and the request ends here."""

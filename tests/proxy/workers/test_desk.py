@@ -70,7 +70,8 @@ def recorded() -> list[tuple[float, Event, list[Action]]]:
             event = Arrived(request(str(turn), dice.randrange(5), now))
         if turn >= 2 and running and dice.random() < 0.55:
             id = dice.choice(running)
-            finished = (Finished(id), Finished(id, Usage(output_tokens=5)))
+            answered = Finished(id, Usage(output_tokens=5), prefix=(int(id), 2**63))
+            finished = (Finished(id), answered)
             failed = (Cancelled(id), Failed(id), Failed(id, retry=True))
             event = dice.choice((FirstByte(id), *finished, *failed))
             if not isinstance(event, FirstByte):

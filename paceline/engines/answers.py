@@ -1,0 +1,277 @@
+"""Gathers an answer as it is relayed, and makes of it and its prompt what the next turn will quote.
+
+A chat's next turn holds the prompt and the answer of this one, so its block keys begin with those
+of both: whoever knows them knows where the next turn's KV is. The path of a token costs a list's
+`append`; events are read in batches (0.8 us each, next to the 25 us that relaying one takes).
+"""
+
+from __future__ import annotations
+
+import sys
+from array import array
+from collections.abc import Callable
+from typing import Literal
+
+import msgspec
+from msgspec import Raw, Struct
+
+from paceline.engines import canonical
+from paceline.engines.bodies import ABSENT, Message
+from paceline.scheduler.blocks import BOUNDS, chain_on, cut
+
+Kind = Literal["chat", "completion", "generate", ""]
+"""The shape of an answer; empty where nothing will quote it, or nobody can tell what would."""
+Encode = Callable[[str], bytes]
+"""Makes token ids of a text, four bytes each."""
+BATCH = 64 * 1024
+"""Bytes of a stream that are kept before they are read: some 250 events, 0.2 ms at once."""
+MOST = 1024 * 1024
+"""Bytes of one answer's text, or of a reply in one piece; a longer one is forgotten."""
+_DONE = b"[DONE]"
+
+
+class Opening(Struct, frozen=True):
+    """A prompt's block keys, and what it takes to go on with them."""
+
+    keys: tuple[int, ...]
+    key: int
+    """Of the last full block; of the root where there is none."""
+    rest: bytes
+    """What follows that block."""
+    base: int
+    """Bytes in a base block."""
+
+    def extended(self, text: bytes) -> tuple[int, ...]:
+        """The keys of the prompt with `text` behind it."""
+        return self.keys + chain_on(self.key, cut(self.rest + text, self.base, len(self.keys)))
+
+
+def opening(root: int, keys: tuple[int, ...], data: bytes, base: int) -> Opening:
+    """Of the prompt `data`, whose `keys` are; `root` is the key before the first."""
+    end = BOUNDS[len(keys) - 1] * base if keys else 0
+    return Opening(keys, keys[-1] if keys else root, data[end:], base)
+
+
+class _Function(Struct):
+    name: str | None = None
+    arguments: str | None = None
+
+
+class _Call(Struct):
+    index: int = 0
+    id: str | None = None
+    function: _Function | None = None
+
+
+class _Delta(Struct):
+    content: str | None = None
+    reasoning: str | None = None
+    reasoning_content: str | None = None
+    tool_calls: list[_Call] | None = None
+
+
+class _Choice(Struct):
+    delta: _Delta | None = None
+    message: Message | None = None
+    text: str = ""
+
+
+class _Reply(Struct):
+    """A chunk or a whole reply of either OpenAI API."""
+
+    choices: list[_Choice] = []
+
+
+class _Meta(Struct, frozen=True):
+    completion_tokens: int | None = None
+
+
+class _Generated(Struct):
+    text: str | None = None
+    output_ids: list[int] | None = None
+    meta_info: _Meta = _Meta()
+
+
+_replies = msgspec.json.Decoder(list[_Reply])
+_generated = msgspec.json.Decoder(_Generated)
+
+
+class Transcript:
+    """One answer on its way: `add` what comes, then ask for the `keys`."""
+
+    __slots__ = ("_opening", "_pieces", "_reader", "_size", "_streaming")
+
+    def __init__(
+        self,
+        opening: Opening,
+        kind: Kind,
+        *,
+        streaming: bool,
+        ids: bool = False,
+        encode: Encode | None = None,
+    ) -> None:
+        """`ids`: the prompt is token ids, and so is what an answer adds to it; `encode` makes them
+        of its text."""
+        self._opening = opening
+        self._streaming = streaming
+        self._reader: _Reader | None = _Generate(ids) if kind == "generate" else _OpenAI(encode)
+        self._pieces: list[bytes] = []
+        self._size = 0
+
+    def add(self, pieces: list[bytes], size: int) -> None:
+        """More of the reply's payload, `size` bytes of it."""
+        if self._reader is None:
+            return
+        self._pieces += pieces
+        self._size += size
+        if self._size > BATCH:
+            self._spill(self._reader)
+
+    def keys(self) -> tuple[int, ...]:
+        """Of prompt and answer together; empty where they cannot be told."""
+        if self._reader is None:
+            return ()
+        try:
+            self._read(self._reader, b"".join(self._pieces))
+            text = self._reader.text()
+        except (msgspec.DecodeError, UnicodeDecodeError, OverflowError):
+            return ()
+        return () if text is None else self._opening.extended(text)
+
+    def _spill(self, reader: _Reader) -> None:
+        """Read the events that are whole; give up on what is too long to keep."""
+        if not self._streaming:
+            if self._size > MOST:
+                self._give_up()
+            return
+        data = b"".join(self._pieces)
+        end = data.rfind(b"\n\n") + 2
+        try:
+            self._read(reader, data[:end])
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            self._give_up()
+            return
+        self._pieces, self._size = [data[end:]], len(data) - end
+        if reader.size + self._size > MOST:
+            self._give_up()
+
+    def _read(self, reader: _Reader, data: bytes) -> None:
+        if not self._streaming:
+            reader.take(data)
+            return
+        events = data.replace(b"\r\n", b"\n").split(b"\n\n")
+        chunks = [e[6:] for e in events if e.startswith(b"data: ") and not e.endswith(_DONE)]
+        if chunks:
+            reader.take(*chunks)
+
+    def _give_up(self) -> None:
+        self._reader = None
+        self._pieces = []
+
+
+class _OpenAI:
+    """Chat and completions: deltas add up; a whole reply has everything in its one message."""
+
+    def __init__(self, encode: Encode | None) -> None:
+        self.size = 0
+        self._encode = encode
+        self._texts: list[str] = []
+        self._thoughts: list[str] = []
+        self._calls: dict[int, _Call] = {}
+        self._seen = False
+        self._is_chat = False
+        self._whole: Message | None = None
+
+    def take(self, *chunks: bytes) -> None:
+        """Some chunks, or the reply. Read as one list, since each call has its price."""
+        data = b"[%b]" % b",".join(chunks)
+        self.size += len(data) >> 4  # an event has some fifteen times the bytes of its text
+        for reply in _replies.decode(data):
+            self._seen = True
+            for choice in reply.choices:
+                if choice.delta is not None:
+                    self._add(choice.delta)
+                elif choice.message is not None:
+                    self._whole = choice.message
+                else:
+                    self._texts.append(choice.text)
+
+    def text(self) -> bytes | None:
+        """What the next prompt has in its place: canonical text, or token ids."""
+        if self._encode is not None:
+            said = self._said()
+            return None if said is None else self._encode(said)
+        if self._whole is not None:
+            return canonical.answer(self._whole)
+        if not self._seen:
+            return None
+        content = "".join(self._texts)
+        if not self._is_chat:
+            return content.encode()
+        thoughts = "".join(self._thoughts)
+        reasoning = Raw(msgspec.json.encode(thoughts)) if thoughts else ABSENT
+        calls = Raw(msgspec.json.encode(list(self._calls.values()))) if self._calls else ABSENT
+        message = Message("assistant", content, reasoning=reasoning, tool_calls=calls)
+        return canonical.answer(message)
+
+    def _said(self) -> str | None:
+        """The bare text, as the engine generated it; None where a parser took something out."""
+        if self._whole is not None:
+            content = self._whole.content
+            bare = canonical.answer(Message("assistant", content))
+            alone = isinstance(content, str) and canonical.answer(self._whole) == bare
+            return str(content) if alone else None
+        if not self._seen or self._thoughts or self._calls:
+            return None
+        return "".join(self._texts)
+
+    def _add(self, delta: _Delta) -> None:
+        self._is_chat = True
+        if delta.content:
+            self._texts.append(delta.content)
+        if thought := delta.reasoning or delta.reasoning_content:
+            self._thoughts.append(thought)
+        if delta.tool_calls:
+            for call in delta.tool_calls:
+                self._add_call(call)
+
+    def _add_call(self, piece: _Call) -> None:
+        """Its id and name come first, its arguments in pieces."""
+        call = self._calls.setdefault(piece.index, _Call(id="", function=_Function("", "")))
+        assert call.function is not None
+        call.id = call.id or piece.id
+        if piece.function is not None:
+            call.function.name = call.function.name or piece.function.name
+            call.function.arguments = (call.function.arguments or "") + (
+                piece.function.arguments or ""
+            )
+
+
+class _Generate:
+    """SGLang's own route: each event repeats the answer so far, so that the last one counts."""
+
+    def __init__(self, ids: bool) -> None:
+        self.size = 0
+        self._ids = ids
+        self._last = b""
+
+    def take(self, *chunks: bytes) -> None:
+        """The answer so far, the latest last."""
+        self._last = chunks[-1]
+        self.size = len(self._last)
+
+    def text(self) -> bytes | None:
+        """None where events were not cumulative (`--incremental-streaming-output`)."""
+        reply = _generated.decode(self._last)
+        ids = reply.output_ids
+        if ids is None or len(ids) != reply.meta_info.completion_tokens:
+            return None
+        if self._ids:
+            packed = array("I", ids)
+            if sys.byteorder == "big":
+                packed.byteswap()
+            return packed.tobytes()
+        return None if reply.text is None else reply.text.encode()
+
+
+_Reader = _OpenAI | _Generate

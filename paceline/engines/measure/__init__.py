@@ -1,0 +1,1 @@
+"""Measures a live engine over its OpenAI API, for `paceline calibrate`."""
