@@ -39,7 +39,8 @@ class Worker:
     def __init__(self) -> None:
         loop = asyncio.get_running_loop()
         self.link: Link[ToParent, ToWorker] = Link(to_worker, self._hear, self._lost)
-        self._begun: asyncio.Future[Begin] = loop.create_future()
+        self._begun: asyncio.Future[Begin | None] = loop.create_future()
+        """None: the parent was gone before it began."""
         self._over = asyncio.Event()
         self._early: list[ToWorker] = []
         self._part: Part | None = None
@@ -47,6 +48,8 @@ class Worker:
     async def live(self) -> None:
         """Serve until the parent says so, is gone, or a signal comes."""
         begin = await self._begun
+        if begin is None:
+            return
         log.configure(begin.config.log)
         security = secure(begin.config)
         part = self._part = Part(begin, security, self.link.send)
@@ -101,7 +104,7 @@ class Worker:
         if self._part is not None:
             self._part.abandon()
         if not self._begun.done():
-            self._begun.cancel()
+            self._begun.set_result(None)
         self.stop()
 
     async def _report(self, part: Part) -> None:

@@ -60,7 +60,7 @@ class Crewed(Whole):
 @asynccontextmanager
 async def crewed(config: Config) -> AsyncIterator[Crewed]:
     """The proxy that `config` describes, with `WORKERS` workers, its backends up."""
-    server = structs.replace(config.server, workers=WORKERS)
+    server = structs.replace(config.server, workers=WORKERS, drain_seconds=1.0)
     parent = Parent(structs.replace(config, server=server))
     parent.monitor.start()
     async with reserved("127.0.0.1", 0, shared=False) as port:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Callable
 from typing import cast
 
 import pytest
@@ -98,7 +99,7 @@ class Office:
             self.desks[worker].take(cast(Step, step))
         return list(self.told)
 
-    def _teller(self, worker: int):  # type: ignore[no-untyped-def]
+    def _teller(self, worker: int) -> Callable[[ToWorker], None]:
         def tell(message: ToWorker) -> None:
             self.told += [(worker, one) for one in to_worker(encode([message]))]
 
