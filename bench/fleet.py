@@ -74,9 +74,8 @@ class Peer(Scheduler):
         self._entries[news.request.id] = entry
         self._trie.add(entry)
         entry.cached = entry.match.get(news.backend, 0)
-        self._trie.leave(entry)
         entry.output_tokens = self._config.output_tokens
-        self._rerank(self._fleet[news.backend].launch(entry, now))
+        self._waiting.rerank(self._fleet[news.backend].launch(entry, now))
         return []
 
 

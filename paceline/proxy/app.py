@@ -7,15 +7,16 @@ from collections.abc import Awaitable, Callable
 import msgspec
 
 from paceline.engines import api
-from paceline.proxy import admin, models, serve
+from paceline.proxy import admin, models, openapi, serve
 from paceline.proxy.checks import Limits
 from paceline.proxy.config import ServerConfig
 from paceline.proxy.gateway import FullGateway, Gateway
 from paceline.proxy.inbound import Gate, Handler
+from paceline.proxy.memory import Memory
 from paceline.proxy.request import Reply, Request
 from paceline.proxy.server import Server
 
-PAGES = frozenset(("/health", "/ready", "/metrics", "/paceline/state"))
+PAGES = frozenset(("/health", "/ready", "/metrics", "/paceline/state", openapi.PATH))
 """What the proxy shows of itself."""
 
 
@@ -35,14 +36,14 @@ def server(gateway: Gateway, handler: Handler, gate: Gate) -> Server:
     return Server(
         handler,
         serve.unread(gateway),
-        limits_of(config),
+        limits_of(config, gateway.memory),
         config.drain_seconds,
         config.max_connections,
         gate,
     )
 
 
-def limits_of(config: ServerConfig) -> Limits:
+def limits_of(config: ServerConfig, memory: Memory) -> Limits:
     """The configuration in bytes and seconds."""
     return Limits(
         head=config.max_header_kb * 1024,
@@ -51,6 +52,7 @@ def limits_of(config: ServerConfig) -> Limits:
         body_seconds=config.body_seconds,
         body_rate=config.body_kb_per_second * 1024,
         idle_seconds=config.idle_seconds,
+        memory=memory,
     )
 
 
@@ -119,7 +121,16 @@ def _own(gateway: FullGateway) -> dict[str, Callable[[], Reply]]:
     def state() -> Reply:
         return Reply(200, gateway.state())
 
-    return {"/health": health, "/ready": ready, "/metrics": metrics, "/paceline/state": state}
+    def described() -> Reply:
+        return Reply(200, openapi.document())
+
+    return {
+        "/health": health,
+        "/ready": ready,
+        "/metrics": metrics,
+        "/paceline/state": state,
+        openapi.PATH: described,
+    }
 
 
 def _status(status: int, word: str) -> Reply:

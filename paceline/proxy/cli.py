@@ -46,6 +46,8 @@ class _Group(click.Group):
 
     elsewhere: ClassVar = {
         "sim": ("paceline.sim.cli", "Run the scheduler offline, against models of engines."),
+        "plan": ("paceline.plan.cli", "Plan engine settings for a GPU and a load."),
+        "lint": ("paceline.lint.cli", "Say where prefixes break in a log of requests."),
         "calibrate": ("paceline.sim.calibrate_cli", "Fit step times to an engine."),
     }
 
@@ -120,7 +122,7 @@ def serve(
     flags = Flags(host=host, port=port, backends=backends, policy=policy, workers=workers)
     flags.log_format, flags.record = log_format, record
     config = _load(path, flags)
-    from paceline.proxy.life import Plan, run
+    from paceline.proxy.life import CannotReplace, Plan, run
     from paceline.proxy.listen import CannotListen
     from paceline.proxy.recorder import CannotRecord
 
@@ -132,7 +134,7 @@ def serve(
     )
     try:
         run(plan)
-    except (CannotListen, CannotRecord) as error:
+    except (CannotListen, CannotReplace, CannotRecord) as error:
         raise click.ClickException(str(error)) from error
 
 
@@ -188,13 +190,28 @@ def emulate(
         raise click.ClickException(str(error)) from error
 
 
-@cli.command()
-def policies() -> None:
-    """List the installed policies with their settings."""
+@cli.group(invoke_without_command=True)
+@click.pass_context
+def policies(ctx: click.Context) -> None:
+    """List the installed policies with their settings, or begin one."""
     from paceline.policies.registry import installed
 
-    for policy in installed():
-        click.echo(_describe(policy))
+    if ctx.invoked_subcommand is None:
+        for policy in installed():
+            click.echo(_describe(policy))
+
+
+@policies.command()
+@click.argument("name")
+@click.option("--into", metavar="DIR", type=FILE, default=".", help="Where its folder goes.")
+def new(name: str, into: Path) -> None:
+    """Write a package with a policy called NAME: module, tests that run the simulator, README."""
+    from paceline.kit.package import KitError, write_package
+
+    try:
+        click.echo(write_package(name, into))
+    except KitError as error:
+        raise click.ClickException(str(error)) from None
 
 
 @cli.command()

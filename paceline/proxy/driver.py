@@ -48,6 +48,10 @@ class Driver:
         """The scheduler's clock."""
         return self._loop.time()
 
+    def retry_after(self) -> float:
+        """Seconds until a part of the queue should have drained."""
+        return self.scheduler.retry_after(self.now())
+
     async def admit(self, request: Request) -> Dispatch | Reject:
         """The decision about a new request; does not wait when it can go at once.
 

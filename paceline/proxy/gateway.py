@@ -9,6 +9,8 @@ from msgspec import Struct
 
 from paceline.proxy.config import Config
 from paceline.proxy.directory import Directory
+from paceline.proxy.memory import Memory
+from paceline.proxy.quotas import Quotas
 from paceline.proxy.ratio import TokenRatio
 from paceline.proxy.record import Record
 from paceline.proxy.retries import RetryBudget
@@ -43,6 +45,10 @@ class Gateway(Struct, kw_only=True, eq=False):
     """What keeps tenants' prompts apart; None where they share prefixes. A reload replaces it."""
     tokenizers: Tokenizers
     """Makes token ids of prompts, for the models that have one."""
+    memory: Memory
+    """What all request bodies together may take."""
+    quotas: Quotas | None = None
+    """What each tenant may have, where that is limited. A reload replaces it."""
 
 
 class FullGateway(Gateway, kw_only=True, eq=False):

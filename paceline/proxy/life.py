@@ -34,6 +34,10 @@ EMULATED = (EmulatorConfig(kind="vllm"), EmulatorConfig(kind="sglang"))
 """What stands in for engines when none is configured."""
 
 
+class CannotReplace(Exception):
+    """This proxy would serve worse than the one it was to replace; one line for the operator."""
+
+
 class Plan(Struct, frozen=True, kw_only=True):
     """What the command line asks for."""
 
@@ -47,7 +51,10 @@ class Plan(Struct, frozen=True, kw_only=True):
 
 
 def run(plan: Plan) -> None:
-    """Serve until SIGTERM or SIGINT; raises CannotListen, CannotRecord and ConfigError."""
+    """Serve until SIGTERM or SIGINT.
+
+    Raises CannotListen, CannotReplace, CannotRecord and ConfigError.
+    """
     run_loop(serve(plan))
 
 
@@ -64,7 +71,7 @@ async def serve(plan: Plan) -> None:
         proxy.monitor.start()
         stack.push_async_callback(proxy.close)
         if plan.replaces is not None:
-            await proxy.settled()  # the other one serves meanwhile
+            await _be_ready(proxy)  # the other one serves meanwhile
         base = await _open(proxy, config, security, stack, shared=plan.replaces is not None)
         await proxy.settled()
         spare_the_collector()
@@ -72,11 +79,17 @@ async def serve(plan: Plan) -> None:
         await stack.enter_async_context(reloading(reloader, plan.file))
         _announce(config, base, proxy.snapshot())
         if plan.replaces is not None:
-            os.kill(plan.replaces, signal.SIGTERM)
+            _stop(plan.replaces)
         number = await stopped
         proxy.stopping = True
         structlog.get_logger().info("draining", signal=number.name)
         await asyncio.sleep(proxy.gateway.config.server.grace_seconds)
+
+
+async def _be_ready(proxy: Proxy) -> None:
+    await proxy.settled()
+    if not proxy.gateway.ready():
+        raise CannotReplace("no backend is up: the other proxy goes on")
 
 
 async def _open(
@@ -92,6 +105,13 @@ async def _open(
         return await stack.enter_async_context(staffed(proxy, config, shared=shared))
     place = listening(proxy.server, at.host, at.port, security.tls, shared=shared)
     return await stack.enter_async_context(place)
+
+
+def _stop(process: int) -> None:
+    try:
+        os.kill(process, signal.SIGTERM)
+    except OSError as error:  # gone already, or another user's
+        structlog.get_logger().warning("not replaced", process=process, error=error.strerror)
 
 
 def _need_files(connections: int) -> None:

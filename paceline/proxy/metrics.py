@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 from prometheus_client import CollectorRegistry, Info, ProcessCollector
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
-from prometheus_client.metrics_core import Metric
+from prometheus_client.metrics_core import CounterMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from paceline import __version__
@@ -30,7 +30,12 @@ TOTAL_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 60, 120, 300, 600,
 class Metrics:
     """Counts requests and reads the scheduler; has a registry of its own."""
 
-    def __init__(self, snapshot: Callable[[], Snapshot] | None = None, *others: Collector) -> None:
+    def __init__(
+        self,
+        snapshot: Callable[[], Snapshot] | None = None,
+        *others: Collector,
+        lines_dropped: Callable[[], int] = lambda: 0,
+    ) -> None:
         """Without `snapshot` it counts only, to be added to another's."""
         self._registry = CollectorRegistry()
         self._families = _Families()
@@ -39,6 +44,7 @@ class Metrics:
         self._registry.register(self._families)
         if snapshot is not None:
             self._registry.register(SchedulerCollector(snapshot))
+        self._registry.register(_Dropped(lines_dropped))
         for other in others:
             self._registry.register(other)
         ProcessCollector(registry=self._registry)
@@ -94,6 +100,22 @@ class Metrics:
         if route is None:
             route = self._routes[model, backend] = _Route(self._families, model, backend)
         return route
+
+
+class _Dropped(Collector):
+    """Log lines that nobody read in time."""
+
+    def __init__(self, count: Callable[[], int]) -> None:
+        self._count = count
+
+    def describe(self) -> Iterator[Metric]:
+        """Nothing, as everywhere here."""
+        return iter(())
+
+    def collect(self) -> Iterator[Metric]:
+        """The count now."""
+        doc = "Log lines dropped because stderr stalled."
+        yield CounterMetricFamily("paceline_log_lines_dropped", doc, value=self._count())
 
 
 class _Families(Collector):

@@ -17,6 +17,8 @@ from paceline.proxy import tls
 from paceline.proxy.app import limits_of
 from paceline.proxy.config import Config, ServerConfig
 from paceline.proxy.load import ConfigError
+from paceline.proxy.memory import Memory
+from paceline.proxy.quotas import quotas
 from paceline.proxy.secure import Security, files, secure
 from paceline.proxy.server import Server
 
@@ -100,8 +102,10 @@ class Reloader:
         gateway.salts = security.salts
         gateway.admin.hosts = security.hosts
         gateway.config = structs.replace(config, upstream=proxy.upstream)
+        if config.limits != self.config.limits:
+            gateway.quotas = quotas(config.limits)
         for server in (proxy.server, proxy.admin_server):
-            limit(server, config.server)
+            limit(server, config.server, gateway.memory)
         if config.scheduler != self.config.scheduler:
             proxy.backends.refresh()
         if config.log != self.config.log:
@@ -111,9 +115,10 @@ class Reloader:
         proxy.backends.follow(self.config.backends, config.backends)
 
 
-def limit(server: Server, config: ServerConfig) -> None:
+def limit(server: Server, config: ServerConfig, memory: Memory) -> None:
     """Have a server keep to other limits from its next connection on."""
-    server.limits = limits_of(config)
+    memory.limit = int(config.max_buffered_mb * 2**20)
+    server.limits = limits_of(config, memory)
     server.drain_seconds = config.drain_seconds
     server.max_connections = config.max_connections
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Container, Sequence
+
+from msgspec import Struct
 
 from paceline.scheduler.config import SchedulerConfig
 from paceline.scheduler.entry import Entry
 from paceline.scheduler.estimates import Mean
 from paceline.scheduler.fleet import Backend, Fleet
 from paceline.scheduler.policy import Policy
-from paceline.scheduler.queue import WaitQueue
 from paceline.scheduler.types import Request
 
 REASONS = {
@@ -61,18 +61,19 @@ class View:
         """Prefill tokens queued there plus, doubled, this prompt's uncached ones, plus what the
         running requests are worth, at the measured rate; what is computed there now is cached."""
         cached, _ = backend.cache.upcoming(self._entries[request.id])
-        uncached = max(0, request.prompt_tokens - cached)
-        load = backend.prefill_tokens + REQUEST_COST * len(backend.in_flight)
-        return (load + OWN_WORK * uncached) / backend.prefill_rate.value
+        load: float = backend.prefill_tokens + REQUEST_COST * len(backend.in_flight)
+        load += backend.spec.load_tokens
+        if cached < request.prompt_tokens:
+            load += OWN_WORK * (request.prompt_tokens - cached)
+        return load / backend.prefill_rate.value
 
 
-@dataclass(slots=True)
-class Placed:
-    """With a reason: dispatch to `backend`. Without: wait for `backend`, or for `leader`."""
+class Placed(Struct, frozen=True):
+    """Where a request goes; or what it waits for, which is the next event if nothing is said."""
 
-    backend: Backend | None = None
+    to: Backend | None = None
     leader: Entry | None = None
-    reason: str = ""
+    busy: Backend | None = None
     full: bool = False
     """No KV room: nobody else goes to this backend before this one."""
 
@@ -86,11 +87,11 @@ class Choice:
         self._fleet = fleet
         self._view = view
 
-    def wanting(self, queue: WaitQueue) -> dict[str, Backend]:
-        """The backends for these requests that are below their feed target and not closed."""
+    def wanting(self, model: str, closed: Container[str] = ()) -> dict[str, Backend]:
+        """The backends for requests of `model` that are below their feed target and not closed."""
         found = {}
-        for backend in self._fleet.serving(queue.model):
-            if backend.wants_more() and not queue.closed(backend.id):
+        for backend in self._fleet.serving(model):
+            if backend.wants_more() and backend.id not in closed:
                 found[backend.id] = backend
         return found
 
@@ -103,16 +104,16 @@ class Choice:
             if warm is not None and warm.id not in wanting:
                 candidates = [b for b in candidates if b.cache.upcoming(entry)[0] >= tokens]
                 if not candidates:
-                    return Placed(warm, self._leader(entry, warm))
+                    return Placed(leader=self._leader(entry, warm), busy=warm)
         self._view.backends = candidates
         backend = self._policy.place(entry.request, self._view)
         if backend is None:
             return Placed()
         if (leader := self._leader(entry, backend)) is not None:
-            return Placed(backend, leader)
+            return Placed(leader=leader)
         if not backend.fits(entry):
-            return Placed(backend, full=True)
-        return Placed(backend, reason=self._reason(entry, backend))
+            return Placed(busy=backend, full=True)
+        return Placed(backend)
 
     def may_move(self, entry: Entry, backend: Backend) -> bool:
         """Whether this idle backend may take over one that waits: not if its leader runs there."""
@@ -127,8 +128,11 @@ class Choice:
             every = [b for b in every if b.id != entry.avoid]
         if len(every) < 2:
             return every
-        bound = self._config.load_factor * sum(len(b.in_flight) for b in every)
-        bound /= sum(b.prefill_rate.value for b in every)
+        load, rate = 0.0, 0.0
+        for b in every:
+            load += len(b.in_flight)
+            rate += b.prefill_rate.value
+        bound = self._config.load_factor * load / rate
         return [b for b in every if len(b.in_flight) <= bound * b.prefill_rate.value + SLACK]
 
     def _warmest(self, entry: Entry) -> tuple[Backend | None, int]:
@@ -152,7 +156,8 @@ class Choice:
         late = self._view.now >= leader.dispatched_at + self._config.follower_max_seconds
         return None if late else leader
 
-    def _reason(self, entry: Entry, backend: Backend) -> str:
+    def reason(self, entry: Entry, backend: Backend) -> str:
+        """Why an entry that still waits goes there now."""
         if entry.retried:
             return "retry"
         cached = entry.match.get(backend.id, 0)

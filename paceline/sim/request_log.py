@@ -62,7 +62,7 @@ class _Parser:
         line = _decoder.decode(row)
         body = bytes(line.body)
         try:
-            call = parse(_route(body), body)
+            call = parse(route(body), body)
         except BadRequest as error:
             raise BadRow(str(error)) from None
         turn = _turn(line, call)
@@ -74,7 +74,8 @@ class _Parser:
         return single("", turn, line.timestamp - self._start)
 
 
-def _route(body: bytes) -> str:
+def route(body: bytes) -> str:
+    """The path that a body is meant for, by the fields that it has."""
     shape = _shape.decode(body)
     if present(shape.messages):
         return "/v1/chat/completions"

@@ -11,7 +11,6 @@ import structlog
 
 from paceline.proxy.directory import Entry
 from paceline.proxy.errors import ApiError, response
-from paceline.proxy.ratio import TokenRatio
 from paceline.proxy.request import Reply, Request
 from paceline.proxy.workers.desk import Desk
 from paceline.proxy.workers.link import Link
@@ -22,6 +21,7 @@ from paceline.proxy.workers.messages import (
     Begin,
     Count,
     Counted,
+    Fared,
     Learned,
     Listening,
     Ratios,
@@ -35,6 +35,7 @@ from paceline.proxy.workers.traffic import SharedPool
 
 if TYPE_CHECKING:
     from paceline.proxy.driver import Driver
+    from paceline.proxy.gateway import FullGateway
     from paceline.proxy.metrics import Metrics
 
 COUNT_SECONDS = 0.5
@@ -52,11 +53,12 @@ class Hub:
     """Sits between the workers' links and the parts of the parent that serve them."""
 
     def __init__(
-        self, driver: Driver, pool: SharedPool, ratio: TokenRatio, metrics: Metrics, page: Page
+        self, gateway: FullGateway, driver: Driver, pool: SharedPool, metrics: Metrics, page: Page
     ) -> None:
         self._driver = driver
         self._pool = pool
-        self._ratio = ratio
+        self._directory = gateway.directory
+        self._ratio = gateway.ratio
         self._metrics = metrics
         self._page = page
         self._loop = asyncio.get_running_loop()
@@ -71,14 +73,14 @@ class Hub:
         """Those that are connected."""
         return list(self._workers.values())
 
-    def connect(self, begin: Begin, backends: list[Entry], up: asyncio.Event) -> Worker:
+    def connect(self, begin: Begin, up: asyncio.Event) -> Worker:
         """A new worker, and what it has to know first."""
         number = next(self._numbers)
         worker = self._workers[number] = Worker(self, number, self._driver, up)
         worker.link.send(begin)
-        for entry in backends:
+        for entry in self._directory:
             worker.link.send(shown(entry))
-        models = {model for entry in backends for model in entry.models}
+        models = {model for entry in self._directory for model in entry.models}
         worker.link.send(self._ratios(models))
         return worker
 
@@ -108,6 +110,16 @@ class Hub:
     def traffic(self, worker: Worker, traffic: Traffic) -> None:
         """What a worker has going on."""
         self._pool.note(worker.number, traffic)
+
+    def fared(self, fared: Fared) -> None:
+        """How a backend did with a worker's request."""
+        if fared.backend not in self._directory:
+            return
+        standing, now = self._directory[fared.backend].standing, self._driver.now()
+        if fared.status is None:
+            standing.failed(now)
+        else:
+            standing.answered(fared.status, now, fared.in_flight, fared.retry_after)
 
     def learned(self, learned: Learned) -> None:
         """Learn it for all workers; they are told soon."""
@@ -172,6 +184,8 @@ class Worker:
         match message:
             case Learned():
                 self._hub.learned(message)
+            case Fared():
+                self._hub.fared(message)
             case Traffic():
                 self._hub.traffic(self, message)
             case Counted():

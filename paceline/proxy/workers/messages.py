@@ -38,7 +38,22 @@ class Traffic(Struct, frozen=True, tag=True):
     in_flight: int
     """Requests sent and not finished."""
     last_byte_at: float | None
-    """On the clock that all processes of a machine share."""
+    """On the clock that all processes of a machine share, as all instants."""
+    silent_since: float | None = None
+    """Since when it owes answers and has not sent a byte of any; None with nothing to do."""
+    broken_at: float = 0.0
+    """When it last closed a connection that would have been kept; 0 before the first."""
+
+
+class Fared(Struct, frozen=True, tag=True):
+    """How a backend did with a request."""
+
+    backend: str
+    status: int | None
+    """None: it gave no answer, or broke off."""
+    in_flight: int = 0
+    """The worker's other requests there."""
+    retry_after: bytes | None = None
 
 
 class Counted(Struct, frozen=True, tag=True):
@@ -91,6 +106,12 @@ class Moved(Struct, frozen=True, tag=True):
     id: str
 
 
+class Abandoned(Struct, frozen=True, tag=True):
+    """A backend hangs: whoever waits for it may go elsewhere."""
+
+    id: str
+
+
 class Ratios(Struct, frozen=True, tag=True):
     """Bytes a token, by model, where they changed."""
 
@@ -131,6 +152,7 @@ ToParent = (
     | Failed
     | Learned
     | Traffic
+    | Fared
     | Counted
     | Asked
     | Listening
@@ -142,6 +164,7 @@ ToWorker = (
     | Backend
     | Removed
     | Moved
+    | Abandoned
     | Ratios
     | Reloaded
     | Count

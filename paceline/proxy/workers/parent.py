@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import math
+from typing import TypeVar
 
 from msgspec import structs
 
 from paceline.proxy.app import pages
 from paceline.proxy.compose import Proxy
-from paceline.proxy.config import Config
+from paceline.proxy.config import Config, TenantLimits
 from paceline.proxy.recorder import Recorder
 from paceline.proxy.secure import Security
 from paceline.proxy.upstream import Pool
@@ -17,6 +18,8 @@ from paceline.proxy.workers.hub import Hub, Worker, shown
 from paceline.proxy.workers.messages import Begin, Reloaded, Removed
 from paceline.proxy.workers.traffic import SharedPool
 from paceline.scheduler.events import Action, BackendChanged, BackendRemoved, Event
+
+L = TypeVar("L", bound=TenantLimits)
 
 
 class Parent(Proxy):
@@ -29,12 +32,12 @@ class Parent(Proxy):
         pool = self.gateway.pool
         assert isinstance(pool, SharedPool)
         gateway = self.gateway
-        self.hub = Hub(self.driver, pool, gateway.ratio, self._metrics, pages(gateway))
+        self.hub = Hub(gateway, self.driver, pool, self._metrics, pages(gateway))
 
     def connect(self, host: str, port: int, up: asyncio.Event) -> Worker:
         """A new worker, which is to listen there; `up` is set once it does."""
         begin = Begin(portion(self.gateway.config), self.gateway.seed, host, port)
-        return self.hub.connect(begin, list(self.gateway.directory), up)
+        return self.hub.connect(begin, up)
 
     def worker_restarted(self) -> None:
         """Count a worker that died."""
@@ -58,9 +61,30 @@ class Parent(Proxy):
 
 
 def portion(config: Config) -> Config:
-    """The configuration of one worker: what the process is limited to is divided among them."""
-    server = config.server
-    most = math.ceil(server.max_connections / server.workers)
+    """The configuration of one worker: what a process, or a tenant, is limited to is divided."""
+    server, limits = config.server, config.limits
+    workers = server.workers
     return structs.replace(
-        config, backends=[], server=structs.replace(server, max_connections=most)
+        config,
+        backends=[],
+        server=structs.replace(
+            server,
+            max_connections=math.ceil(server.max_connections / workers),
+            max_buffered_mb=server.max_buffered_mb / workers,
+        ),
+        limits=structs.replace(
+            _part(limits, workers),
+            tenants={name: _part(one, workers) for name, one in limits.tenants.items()},
+        ),
+    )
+
+
+def _part(limits: L, workers: int) -> L:
+    most, rate = limits.max_requests, limits.requests_per_second
+    tokens = limits.prompt_tokens_per_second
+    return structs.replace(
+        limits,
+        max_requests=None if most is None else math.ceil(most / workers),
+        requests_per_second=None if rate is None else rate / workers,
+        prompt_tokens_per_second=None if tokens is None else tokens / workers,
     )

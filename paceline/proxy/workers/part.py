@@ -13,7 +13,9 @@ from paceline.proxy.app import forwarding, server
 from paceline.proxy.config import Config
 from paceline.proxy.directory import Directory
 from paceline.proxy.gateway import Gateway
+from paceline.proxy.memory import Memory
 from paceline.proxy.metrics import Metrics
+from paceline.proxy.quotas import quotas
 from paceline.proxy.record import Record
 from paceline.proxy.reload import adopt, limit
 from paceline.proxy.retries import RetryBudget
@@ -21,6 +23,7 @@ from paceline.proxy.secure import Security, secure
 from paceline.proxy.tokenizing import tokenizers
 from paceline.proxy.upstream import Pool
 from paceline.proxy.workers.messages import (
+    Abandoned,
     Answered,
     Backend,
     Begin,
@@ -31,8 +34,11 @@ from paceline.proxy.workers.messages import (
     ToWorker,
 )
 from paceline.proxy.workers.pages import Pages
-from paceline.proxy.workers.remote import RemoteDriver, RemoteRatio
+from paceline.proxy.workers.remote import RemoteDriver, RemoteRatio, RemoteStanding
 from paceline.scheduler.events import Dispatch, Reject
+
+RETRY_SECONDS = 1.0
+"""When to try again after the memory was full: how fast the queue drains only the parent knows."""
 
 
 class Part:
@@ -40,6 +46,7 @@ class Part:
 
     def __init__(self, begin: Begin, security: Security, send: Callable[[ToParent], None]) -> None:
         loop = asyncio.get_running_loop()
+        self._send = send
         self._tls = security.tls
         self._upstream = structs.replace(
             begin.config.upstream
@@ -58,6 +65,8 @@ class Part:
             on_record=self._on_record,
             ratio=self._ratio,
             retries=RetryBudget(loop.time()),
+            memory=Memory(int(begin.config.server.max_buffered_mb * 2**20), lambda: RETRY_SECONDS),
+            quotas=quotas(begin.config.limits),
             seed=begin.seed,
             access=security.access,
             salts=security.salts,
@@ -74,11 +83,13 @@ class Part:
             case Answered():
                 self._pages.answered(message)
             case Backend():
-                show(self.gateway.directory, message)
+                self._show(message)
             case Removed(id):
                 self.gateway.directory.remove(id)
             case Moved(id):
                 self.gateway.pool.drop(id)
+            case Abandoned(id):
+                self.gateway.pool.abandon(id)
             case Ratios(ratios):
                 self._ratio.update(ratios)
             case _:
@@ -95,8 +106,10 @@ class Part:
         if config.log != gateway.config.log:
             log.configure(config.log)
             self._log_request = log.request_logger(config.log)
+        if config.limits != gateway.config.limits:
+            gateway.quotas = quotas(config.limits)
         gateway.config = structs.replace(config, upstream=self._upstream)
-        limit(self.server, config.server)
+        limit(self.server, config.server, gateway.memory)
 
     def close(self) -> None:
         """Close the connections to engines: nobody uses them any more."""
@@ -107,16 +120,17 @@ class Part:
         self._driver.abandon()
         self._pages.abandon()
 
+    def _show(self, backend: Backend) -> None:
+        """Note a backend as it is now."""
+        config, directory = backend.config, self.gateway.directory
+        if config.name not in directory:
+            directory.add(config).standing = RemoteStanding(config.name, self._send)
+        entry = directory[config.name]
+        if entry.config != config:
+            entry.config, entry.address = config, reach(config)
+        entry.kind, entry.models = backend.kind, backend.models
+        entry.up, entry.draining = backend.up, backend.draining
+
     def _on_record(self, record: Record) -> None:
         self.metrics.record(record)
         self._log_request(record)
-
-
-def show(directory: Directory, backend: Backend) -> None:
-    """Note a backend as it is now."""
-    config = backend.config
-    entry = directory[config.name] if config.name in directory else directory.add(config)
-    if entry.config != config:
-        entry.config, entry.address = config, reach(config)
-    entry.kind, entry.models = backend.kind, backend.models
-    entry.up, entry.draining = backend.up, backend.draining

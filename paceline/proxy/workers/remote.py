@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 from paceline.proxy.errors import ApiError
 from paceline.proxy.ratio import START, TokenRatio
-from paceline.proxy.workers.messages import Learned, ToParent
+from paceline.proxy.standing import Standing
+from paceline.proxy.workers.messages import Fared, Learned, ToParent
 from paceline.scheduler.events import (
     Arrived,
     Cancelled,
@@ -88,6 +89,25 @@ class RemoteDriver:
             self._waiting.pop(id, None)
             self._send(Cancelled(id))
             raise
+
+
+class RemoteStanding(Standing):
+    """Tells the parent how a backend does with this worker's requests."""
+
+    def __init__(self, backend: str, send: Send) -> None:
+        super().__init__()
+        self._backend = backend
+        self._send = send
+
+    def answered(
+        self, status: int, now: float, in_flight: int, retry_after: bytes | None = None
+    ) -> None:
+        """It answered a request with `status`, having `in_flight` others."""
+        self._send(Fared(self._backend, status, in_flight, retry_after))
+
+    def failed(self, now: float) -> None:
+        """It gave a request no answer, or broke off."""
+        self._send(Fared(self._backend, None))
 
 
 class RemoteRatio(TokenRatio):

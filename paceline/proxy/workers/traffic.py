@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 
 from paceline.proxy.config import UpstreamConfig
 from paceline.proxy.upstream import Pool
-from paceline.proxy.workers.messages import Moved, ToWorker, Traffic
+from paceline.proxy.workers.messages import Abandoned, Moved, ToWorker, Traffic
 
 REPORT_SECONDS = 0.1
 """How often a worker tells what changed: several times between two looks at a backend."""
@@ -25,11 +25,17 @@ class Reporter:
         """What is to be told now."""
         changed = []
         for id in self._backends():
-            now = Traffic(id, self._pool.in_flight(id), self._pool.last_byte_at(id))
+            now = self._traffic(id)
             if self._told.get(id) != now:
                 self._told[id] = now
                 changed.append(now)
         return changed
+
+    def _traffic(self, id: str) -> Traffic:
+        pool = self._pool
+        silence = pool.silence(id)
+        since = round(pool.now() - silence, 3) if silence else None
+        return Traffic(id, pool.in_flight(id), pool.last_byte_at(id), since, pool.broken_at(id))
 
 
 class SharedPool(Pool):
@@ -57,6 +63,21 @@ class SharedPool(Pool):
         """When a byte of any reply last came from there; None before the first."""
         instants = [one.last_byte_at for one in self._of(backend)]
         return max((at for at in instants if at is not None), default=None)
+
+    def broken_at(self, backend: str) -> float:
+        """When it last closed a connection that the proxy would have kept; 0 before the first."""
+        return max((one.broken_at for one in self._of(backend)), default=0.0)
+
+    def silence(self, backend: str) -> float:
+        """Seconds for which it has owed an answer and sent no byte of any; 0 with nothing to do."""
+        since = [one.silent_since for one in self._of(backend) if one.silent_since is not None]
+        if not since:
+            return 0.0
+        return max(0.0, self.now() - max(min(since), self.last_byte_at(backend) or 0.0))
+
+    def abandon(self, backend: str) -> None:
+        """It hangs: have all workers' requests there go elsewhere."""
+        self.tell(Abandoned(backend))
 
     def drop(self, backend: str) -> None:
         """Have no worker keep a connection there."""

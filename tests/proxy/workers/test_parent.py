@@ -9,7 +9,8 @@ import re
 import pytest
 from msgspec import structs
 
-from paceline.proxy.config import Config, ServerConfig
+from paceline.proxy import log
+from paceline.proxy.config import Config, LimitsConfig, ServerConfig, TenantLimits
 from paceline.proxy.ratio import START
 from paceline.proxy.workers.parent import portion
 from tests.proxy.scripted import Conversation, engine, reply
@@ -120,10 +121,36 @@ async def test_a_page_that_fails_is_answered(capsys: pytest.CaptureFixture[str])
     async with engine(answering) as one, crewed(config(one.port)) as proxy:
         proxy.parent.gateway.state = lambda: 1 // 0  # type: ignore[assignment,return-value]
         assert (await proxy.ask("GET", "/paceline/state")).status == 500
+        assert log.stderr().drain(5.0)
         assert "ZeroDivisionError" in capsys.readouterr().err
 
 
-def test_limits_of_the_process_are_divided() -> None:
-    """All workers together serve as many connections as one process would."""
-    whole = Config(server=ServerConfig(workers=3, max_connections=1000))
-    assert portion(whole).server.max_connections == 334
+async def test_failures_in_all_workers_add_up() -> None:
+    """The parent's breaker counts what requests in any worker met."""
+
+    async def failing(conversation: Conversation) -> None:
+        while True:
+            head, _ = await conversation.request()
+            await conversation.say(reply(b"{}", "500 Oops") if head.startswith("POST") else MODELS)
+
+    async with engine(failing) as one, crewed(config(one.port)) as proxy:
+        breaker = proxy.parent.gateway.directory["e0"].standing.breaker
+        assert {answer.status for answer in await proxy.chats(16)} == {500}
+        await proxy.parent.hub.gather_counts()
+        assert breaker.open
+
+
+def test_limits_are_divided() -> None:
+    """All workers together take as much as one process would."""
+    a = TenantLimits(max_requests=7, prompt_tokens_per_second=300.0)
+    whole = Config(
+        server=ServerConfig(workers=3, max_connections=1000, max_buffered_mb=300.0),
+        limits=LimitsConfig(requests_per_second=6.0, tenants={"a": a}),
+    )
+    part = portion(whole)
+    assert part.server.max_connections == 334
+    assert part.server.max_buffered_mb == 100.0
+    assert part.limits == LimitsConfig(
+        requests_per_second=2.0,
+        tenants={"a": TenantLimits(max_requests=3, prompt_tokens_per_second=100.0)},
+    )

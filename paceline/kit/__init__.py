@@ -1,0 +1,1 @@
+"""Writes the beginnings of packages that extend paceline."""

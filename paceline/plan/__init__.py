@@ -1,0 +1,1 @@
+"""From models, a GPU and a load to engine settings: `paceline plan`."""
