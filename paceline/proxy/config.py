@@ -177,9 +177,9 @@ class BackendConfig(Struct, forbid_unknown_fields=True, kw_only=True):
     max_running: int | None = None
     """Requests that it runs at once; asked for when not given."""
     pass_priority: Literal["no", "lower_first", "higher_first"] = "no"
-    """Whether requests take `x-paceline-priority` along, as the `priority` in their body: for vLLM with
-    `--scheduling-policy priority`, `lower_first`; for SGLang with `--enable-priority-scheduling`,
-    `higher_first`. vLLM refuses it otherwise."""
+    """Whether requests take `x-paceline-priority` along, as `priority` in their body: `lower_first`
+    for vLLM with `--scheduling-policy priority`, which refuses it otherwise; `higher_first` for
+    SGLang with `--enable-priority-scheduling`."""
     leader_first: bool | None = None
     """Hold requests that share a long prefix until the first of them is computed; on for SGLang."""
     api_key_env: str = ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from paceline.engines import api
 from paceline.proxy.claim import Claim
 from paceline.proxy.client import Client
 from paceline.proxy.directory import Entry
@@ -134,9 +135,20 @@ class Forward:
         attempt_id = self._request_id
         if record.attempts > 1:
             attempt_id += f"-{record.attempts}"  # engines refuse an id that they know already
-        length = None if not self._body and self._request.method in BODILESS else len(self._body)
+        body = self._ranked(connection.backend.priority)
+        length = None if not body and self._request.method in BODILESS else len(body)
         head = request_head(self._request, connection.backend, attempt_id, length)
-        return await self._relay.run(connection, head, self._body)
+        return await self._relay.run(connection, head, body)
+
+    def _ranked(self, polarity: int) -> bytes:
+        """The body, with the request's priority for an engine that ranks by it.
+
+        It stands last, and of two equal keys every engine's JSON reader takes the last one.
+        """
+        priority = self._record.priority * polarity
+        if not priority or self._record.path not in api.PATHS:
+            return self._body
+        return b'%b,"priority":%d}' % (self._body.rstrip()[:-1], priority)
 
     def _our_lines(self) -> bytes:
         record = self._record

@@ -101,13 +101,14 @@ class Backend:
 
     def first_byte(self, entry: Entry, now: float) -> Entries:
         """The prompt is computed, and so are earlier ones whose first byte cannot be seen."""
-        if entry in self._unstarted:
-            self._learn_rate(entry, now)
-            self._start(entry)
         self._silent.pop(entry, None)
-        while self.blind and next(iter(self.blind)).dispatched_at < entry.dispatched_at:
-            self._start(self.blind.popitem(last=False)[0])
-        return {} if entry.computed else self.cache.computed(entry)
+        if entry not in self._unstarted:
+            return {} if entry.computed else self.cache.computed(entry)
+        took = now - entry.dispatched_at
+        # A little work measures latency.
+        if entry.work >= self.spec.chunk_tokens // 8 and took > 0:
+            self.prefill_rate.add(entry.work / took)
+        return self._computed(entry, now)
 
     def settle(self, now: float) -> Entries:
         """Count those whose first byte cannot be seen as computed once their time is past."""
@@ -141,17 +142,22 @@ class Backend:
         elif any(not entry.request.streaming for entry in late):
             self.prefill_rate.value *= RATE_STEP
 
-    def land(self, entry: Entry, output_tokens: int | None, answered: Keys = ()) -> Entries:
+    def land(
+        self, entry: Entry, now: float, output_tokens: int | None, answered: Keys = ()
+    ) -> Entries:
         """The request left the engine; None for `output_tokens` when it did not finish.
 
         `answered`: the block keys of its prompt and answer, where they are known."""
-        self._start(entry)
         self._silent.pop(entry, None)
-        self.blind.pop(entry, None)
         del self.in_flight[entry]
-        if output_tokens is None or entry.computed:
-            return self.cache.land(entry, output_tokens, answered)
-        return self.cache.computed(entry) | self.cache.land(entry, output_tokens, answered)
+        changed: Entries = {}
+        if output_tokens is not None and entry in self._unstarted:
+            changed = self._ended_unseen(entry, now)
+        elif output_tokens is not None and not entry.computed:
+            changed = self.cache.computed(entry)
+        self._start(entry)
+        self.blind.pop(entry, None)
+        return changed | self.cache.land(entry, output_tokens, answered)
 
     def snapshot(self) -> BackendSnapshot:
         """The state as it is."""
@@ -185,11 +191,27 @@ class Backend:
             if not self._unstarted:
                 self._clear_at = 0.0
 
-    def _learn_rate(self, entry: Entry, now: float) -> None:
-        """From a first byte with real prefill work up to it; a little work measures latency."""
+    def _ended_unseen(self, entry: Entry, now: float) -> Entries:
+        """An answer in one piece: its prefill took no longer than all of it."""
         took = now - entry.dispatched_at
-        if entry.work >= self.spec.chunk_tokens // 8 and took > 0:
+        if took > 0 and entry.work / took > self.prefill_rate.value:
             self.prefill_rate.add(entry.work / took)
+        return self._computed(entry, now)
+
+    def _computed(self, entry: Entry, now: float) -> Entries:
+        """Its prompt is computed, and so are earlier ones whose first byte cannot be seen."""
+        self._start(entry)
+        changed: Entries = {} if entry.computed else self.cache.computed(entry)
+        while self.blind and next(iter(self.blind)).dispatched_at < entry.dispatched_at:
+            earlier, _ = self.blind.popitem(last=False)
+            self._start(earlier)
+            if not earlier.computed:
+                changed |= self.cache.computed(earlier)
+        if self._unstarted:
+            self._clear_at = min(
+                self._clear_at, now + self.prefill_tokens / self.prefill_rate.value
+            )
+        return changed
 
 
 class Fleet:

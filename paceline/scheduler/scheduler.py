@@ -294,7 +294,8 @@ class Scheduler:
         """It left its backend; with `output` tokens its KV stays in the cache there."""
         self._waiting.release(entry)
         self._waiting.open(entry.backend)
-        self._waiting.rerank(self._fleet[entry.backend].land(entry, output, answered))
+        backend = self._fleet[entry.backend]
+        self._waiting.rerank(backend.land(entry, self._view.now, output, answered))
 
     # Decisions
 

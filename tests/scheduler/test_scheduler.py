@@ -203,6 +203,34 @@ class TestFeed:
         assert talk.arrive("c", "zzzzzz") == ""
         assert talk.scheduler.deadline() == pytest.approx(410 / 20_000)
 
+    def test_an_answer_in_one_piece_shows_that_earlier_ones_have_begun(self) -> None:
+        """Engines begin in order: whoever was sent before one that ended waits there no more."""
+        talk = Talk(backend(kv_tokens=None, chunk_tokens=800))
+        talk.arrive("a", "xxxx", streaming=False)
+        talk.arrive("b", "yyy", at=0.001, streaming=False)
+        assert talk.arrive("c", "zzzz", at=0.002) == ""
+        assert talk.finish("b", 0.005) == "c->b"
+        rate = talk.scheduler.snapshot(0.005).backends[0].prefill_rate
+        assert rate == pytest.approx(720 / 0.004)
+
+    def test_a_slow_answer_in_one_piece_says_nothing_of_the_rate(self) -> None:
+        """Decoding is part of the time that it took."""
+        talk = Talk(backend(kv_tokens=None, chunk_tokens=800))
+        talk.arrive("a", "xxxx", streaming=False)
+        talk.finish("a", 0.02)
+        talk.arrive("b", "yyyy", at=1.0, streaming=False)
+        talk.finish("b", 9.0)
+        assert talk.scheduler.snapshot(9.0).backends[0].prefill_rate == pytest.approx(20_500)
+
+    def test_one_that_the_engine_began_unseen_is_cached_at_its_end(self) -> None:
+        """A load report tells that it runs, not that its prompt can be matched; its end does."""
+        talk = Talk(sglang())
+        talk.arrive("a", "xxx")
+        talk.say(LoadReported("s", 1, 0, asked_at=0.2), 0.3)
+        talk.finish("a", 0.5)
+        talk.arrive("b", "xxx", at=0.6)
+        assert talk.dispatches["b"].cached_tokens == 300
+
 
 class TestLeaders:
     def test_followers_wait_for_their_leader(self) -> None:
@@ -379,6 +407,9 @@ class TestAnotherPolicy:
 class Backwards(Policy):
     """Last come, first served; keeps account of the queue."""
 
+    def __post_init__(self) -> None:
+        self.seen: list[str] = []
+
     def order(self, request: Request, view: View) -> tuple[float, ...]:
         return (-request.arrived_at, -ord(request.id))
 
@@ -387,12 +418,6 @@ class Backwards(Policy):
 
     def left(self, request: Request, view: View) -> None:
         self.seen.append(f"-{request.id}")
-
-    @property
-    def seen(self) -> list[str]:
-        """Who came and went."""
-        log: list[str] = self.__dict__.setdefault("log", [])
-        return log
 
 
 class TestFleet:
