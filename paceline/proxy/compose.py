@@ -21,7 +21,7 @@ from paceline.proxy.backends import Backends
 from paceline.proxy.config import Config, PolicyConfig
 from paceline.proxy.directory import Directory
 from paceline.proxy.driver import Driver
-from paceline.proxy.gateway import Gateway
+from paceline.proxy.gateway import FullGateway
 from paceline.proxy.kv_follower import follower
 from paceline.proxy.memory import Memory
 from paceline.proxy.metrics import CONTENT_TYPE, Metrics
@@ -75,14 +75,14 @@ class Proxy:
             lines_dropped=lambda: log.stderr().dropped,
         )
         self._log_request = log.request_logger(config.log)
-        pool = Pool(self.upstream, loop)
+        pool = self._pool(loop)
         seed = secrets.token_bytes(16)
         models = tokenizers(config.models)
         follow = partial(follower, sink=self.driver, models=models, seed=seed)
         self.monitor = Monitor(self._directory, self.driver, pool, self.upstream, follow)
         self.backends = Backends(self._directory, self.driver, pool, self.monitor)
         self._started_at = loop.time()
-        self.gateway = Gateway(
+        self.gateway = FullGateway(
             config=structs.replace(config, upstream=self.upstream),
             driver=self.driver,
             pool=pool,
@@ -132,6 +132,9 @@ class Proxy:
         """Log in another format or from another level."""
         log.configure(config.log)
         self._log_request = log.request_logger(config.log)
+
+    def _pool(self, loop: asyncio.AbstractEventLoop) -> Pool:
+        return Pool(self.upstream, loop)
 
     def _guarded(self, config: PolicyConfig) -> Policy:
         crashed = False

@@ -16,6 +16,9 @@ class ServerConfig(Struct, forbid_unknown_fields=True, kw_only=True):
     """Address to listen on; `0.0.0.0` for every interface."""
     port: int = 8000
     """TCP port to listen on; 0 lets the system choose one."""
+    workers: int = 1
+    """Processes that serve the port, with one scheduler among them; with two or more, there is one
+    process more, which decides."""
     max_body_mb: float = 64.0
     """Largest request body in MiB; a larger one is refused with 413."""
     max_header_kb: int = 32

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from paceline.proxy.decider import Waiter
 from paceline.scheduler.events import (
     Action,
     Arrived,
@@ -39,7 +40,7 @@ class Driver:
         self.scheduler = scheduler
         self._loop = loop
         self._observe = observe
-        self._waiting: dict[str, asyncio.Future[Dispatch | Reject]] = {}
+        self._waiting: dict[str, Waiter] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._due = 0.0  # when it fires; uvloop's own handles cannot always tell
 
@@ -62,6 +63,14 @@ class Driver:
         """The backend failed before the first byte: the next decision, elsewhere if possible."""
         return await self._decide(id, Failed(id, retry=True))
 
+    def submit(self, event: Arrived | Failed, id: str, waiter: Waiter) -> None:
+        """As `admit` and `retry`, for a waiter that is told, now or later."""
+        decided = self._feed(event, id)
+        if decided is not None:
+            waiter.set_result(decided)
+        else:
+            self._waiting[id] = waiter
+
     def first_byte(self, id: str) -> None:
         """The first byte of the answer came."""
         self._feed(FirstByte(id))
@@ -76,6 +85,7 @@ class Driver:
 
     def cancelled(self, id: str) -> None:
         """The client went away."""
+        self._waiting.pop(id, None)
         self._feed(Cancelled(id))
 
     def backend_changed(self, spec: BackendSpec) -> None:
@@ -115,8 +125,7 @@ class Driver:
         try:
             return await future
         except asyncio.CancelledError:
-            self._waiting.pop(id, None)
-            self._feed(Cancelled(id))
+            self.cancelled(id)
             raise
 
     def _feed(self, event: Event, own: str = "") -> Dispatch | Reject | None:

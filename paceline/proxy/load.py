@@ -46,6 +46,7 @@ class Flags(Struct, kw_only=True):
     policy: str | None = None
     log_format: str | None = None
     record: str | None = None
+    workers: int | None = None
 
 
 def load_config(path: Path | None, flags: Flags | None = None) -> Config:
@@ -73,6 +74,7 @@ def _overlay(config: Config, flags: Flags) -> Config:
     for section, key, value in (
         ("server", "host", flags.host),
         ("server", "port", flags.port),
+        ("server", "workers", flags.workers),
         ("log", "format", flags.log_format),
         ("log", "record", flags.record),
     ):

@@ -12,7 +12,7 @@ from prometheus_client.registry import Collector
 from paceline import __version__
 from paceline.proxy.gauges import SchedulerCollector
 from paceline.proxy.record import Record
-from paceline.proxy.tallies import Count, Histogram
+from paceline.proxy.tallies import Count, Histogram, Tallies
 from paceline.scheduler.snapshot import Snapshot
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
@@ -32,16 +32,18 @@ class Metrics:
 
     def __init__(
         self,
-        snapshot: Callable[[], Snapshot],
+        snapshot: Callable[[], Snapshot] | None = None,
         *others: Collector,
         lines_dropped: Callable[[], int] = lambda: 0,
     ) -> None:
+        """Without `snapshot` it counts only, to be added to another's."""
         self._registry = CollectorRegistry()
         self._families = _Families()
         self._models = {""}
         self._routes: dict[tuple[str, str], _Route] = {}
         self._registry.register(self._families)
-        self._registry.register(SchedulerCollector(snapshot))
+        if snapshot is not None:
+            self._registry.register(SchedulerCollector(snapshot))
         self._registry.register(_Dropped(lines_dropped))
         for other in others:
             self._registry.register(other)
@@ -68,6 +70,26 @@ class Metrics:
     def reloaded(self, result: str) -> None:
         """Count a reload: `taken` or `refused`."""
         self._families.reloads.values[(result,)] += 1
+
+    def worker_restarted(self) -> None:
+        """Count a worker that died and was started anew."""
+        self._families.restarts.values[()] += 1
+
+    def take(self) -> Tallies:
+        """What was counted since the last time, for another process to add to its own."""
+        families = vars(self._families).items()
+        return Tallies(
+            {name: one.take() for name, one in families if isinstance(one, Count)},
+            {name: one.take() for name, one in families if isinstance(one, Histogram)},
+        )
+
+    def add(self, tallies: Tallies) -> None:
+        """Count what another process has counted."""
+        families = vars(self._families)
+        for name, counted in tallies.counts.items():
+            families[name].add(counted)
+        for name, seen in tallies.spreads.items():
+            families[name].add(seen)
 
     def render(self) -> bytes:
         """The page in Prometheus's text format, to be served as `CONTENT_TYPE`."""
@@ -106,6 +128,7 @@ class _Families(Collector):
         self.crashes = Count("policy_crashes", "Calls in which the policy failed.")
         self.crashes.values[()] = 0.0
         self.reloads = Count("reloads", "Reloads of the configuration.", "result")
+        self.restarts = Count("worker_restarts", "Workers that died and were started anew.")
         self.retries = Count("retries", "Further attempts after a backend failed.", *at)
         self.prompt = Count("prompt_tokens", "Prompt tokens: reported, else estimated.", *at)
         self.output = Count("output_tokens", "Output tokens that backends reported.", *at)

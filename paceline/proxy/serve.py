@@ -8,26 +8,28 @@ import secrets
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager, nullcontext
 from math import inf
+from typing import TypeVar
 
 from paceline.engines import api
 from paceline.proxy import models
 from paceline.proxy.claim import Scheduled, Unscheduled
 from paceline.proxy.errors import ApiError, response
 from paceline.proxy.forward import Forward
-from paceline.proxy.gateway import Gateway
+from paceline.proxy.gateway import FullGateway, Gateway
 from paceline.proxy.inbound import Handler, Unread
 from paceline.proxy.passthrough import model_of
 from paceline.proxy.record import Record
 from paceline.proxy.request import Reply, Request
 
-Step = Callable[[Gateway, Request, Record], Awaitable[Reply | None]]
+G = TypeVar("G", bound=Gateway)
+Step = Callable[[G, Request, Record], Awaitable[Reply | None]]
 
 UNLIMITED = nullcontext()
 LONGEST_NAME = 256
 """Bytes in a tenant's name and in a request id."""
 
 
-def handler(gateway: Gateway, step: Step) -> Handler:
+def handler(gateway: G, step: Step[G]) -> Handler:
     """A handler that does `step` for a request, and hands in the record at its end.
 
     Whatever goes wrong before a reply has begun is answered in the shape of the API asked.
@@ -140,7 +142,7 @@ async def list_models(gateway: Gateway, request: Request, record: Record) -> Rep
     return reply
 
 
-async def administer(gateway: Gateway, request: Request, record: Record) -> Reply | None:
+async def administer(gateway: FullGateway, request: Request, record: Record) -> Reply | None:
     """The backends, shown or changed; raises ApiError."""
     reply = gateway.admin.answer(request)
     record.status, record.outcome = reply.status, "finished"

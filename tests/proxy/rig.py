@@ -13,7 +13,7 @@ from paceline.proxy.app import build_server
 from paceline.proxy.backends import Backends
 from paceline.proxy.config import BackendConfig, Config
 from paceline.proxy.directory import Directory
-from paceline.proxy.gateway import Gateway
+from paceline.proxy.gateway import FullGateway, Gateway
 from paceline.proxy.memory import Memory
 from paceline.proxy.monitor import Monitor
 from paceline.proxy.quotas import Quotas
@@ -207,7 +207,7 @@ async def proxied(
         security = secure(config)
         monitor = Monitor(directory, cast("Driver", driver), pool, config.upstream)
         backends = Backends(directory, cast("Driver", driver), pool, monitor)
-        gateway = Gateway(
+        gateway = FullGateway(
             config=config,
             driver=cast("Driver", driver),
             pool=pool,
