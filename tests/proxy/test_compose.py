@@ -50,7 +50,7 @@ async def test_not_ready_while_stopping() -> None:
 class Crashes(Policy):
     """A policy with a defect that shows when it is asked."""
 
-    def order(self, request: Any, view: Any) -> tuple[float, ...]:
+    def place(self, request: Any, view: Any) -> None:
         raise KeyError(request.id)
 
 
@@ -68,4 +68,4 @@ async def test_a_policy_that_crashes_costs_no_request() -> None:
     assert state["policy"] == "fcfs"
     assert float(page.partition("\npaceline_policy_crashes_total ")[2].split()[0]) >= 1
     crashes = [log for log in logs if log["event"].startswith("policy crashed")]
-    assert [(log["policy"], log["method"]) for log in crashes] == [(policy.name, "order")]
+    assert [(log["policy"], log["method"]) for log in crashes] == [(policy.name, "place")]
