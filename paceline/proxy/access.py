@@ -111,7 +111,8 @@ class Access:
         if self.admins:
             shown = _shows(request)
             token = _token(request) or (_password(request) if shown else b"")
-            if self.admins.holder(token) is None:
+            request.tenant = self.admins.holder(token)
+            if request.tenant is None:
                 message = "Expected an admin's key: `Authorization: Bearer KEY`."
                 challenge = BASIC if shown else ""
                 raise ApiError(401, message, reason="invalid_api_key", challenge=challenge)
