@@ -6,6 +6,7 @@ wait or run, 9 ms with 10,000 of them: not for each event.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from heapq import nlargest
 from itertools import chain
@@ -14,6 +15,7 @@ from operator import attrgetter
 from msgspec import Struct
 
 from paceline.scheduler.entry import Entry
+from paceline.scheduler.line import OPEN
 from paceline.scheduler.queue import WaitQueue
 from paceline.scheduler.scheduler import Scheduler
 from paceline.scheduler.trie import Node
@@ -75,7 +77,7 @@ class Prefix(Struct, kw_only=True):
     leader: Leader | None
 
 
-class Line(Struct, kw_only=True):
+class QueueState(Struct, kw_only=True):
     """Why the requests for one model wait."""
 
     model: str
@@ -90,7 +92,7 @@ class Line(Struct, kw_only=True):
 class Picture(Struct, kw_only=True):
     """What is shown, and how much there is of what is not."""
 
-    queues: list[Line]
+    queues: list[QueueState]
     queue_count: int
     families: list[Family]
     family_count: int
@@ -113,17 +115,16 @@ class Inspector:
 
     def picture(self, now: float) -> Picture:
         """The picture at `now`."""
-        queues = list(self._scheduler._queues.values())
+        queues = list(self._scheduler._waiting.queues.values())
         waiting = [entry for queue in queues for entry in queue]
-        parked = {entry: lane for queue in queues for entry, lane in _parked(queue)}
         groups, alone = _families(waiting)
         shared = _shared([*waiting, *self._running()])
         largest = nlargest(FAMILIES, groups.items(), key=lambda item: len(item[1]))
-        lines = [_line(queue, parked, now) for queue in queues]
+        lines = [_queue(queue, now) for queue in queues]
         return Picture(
             queues=nlargest(QUEUES, lines, key=lambda line: line.waiting),
             queue_count=len(queues),
-            families=[_family(node, entries, parked, now) for node, entries in largest],
+            families=[_family(node, entries, now) for node, entries in largest],
             family_count=len(groups),
             alone=alone,
             prefixes=_prefixes(shared, now),
@@ -143,15 +144,6 @@ def family_key(entry: Entry) -> str:
 def short(text: str) -> str:
     """What a client chose, at a length that can be shown."""
     return text if len(text) <= LONGEST_NAME else f"{text[:LONGEST_NAME]}..."
-
-
-def _parked(queue: WaitQueue) -> Iterable[tuple[Entry, str]]:
-    """Those that wait for one backend, and for which."""
-    for line in queue._lines.values():
-        for lane, buckets in line.lanes.items():
-            if lane is not None:
-                for heap in buckets.values():
-                    yield from [(item[3], lane) for item in heap if item[2] == item[3].version]
 
 
 def _families(waiting: list[Entry]) -> tuple[dict[Node, list[Entry]], int]:
@@ -177,26 +169,26 @@ def _shared(entries: list[Entry]) -> list[Node]:
     return [node for node in nodes if len(node.users) > 1]
 
 
-def _line(queue: WaitQueue, parked: dict[Entry, str], now: float) -> Line:
+def _queue(queue: WaitQueue, now: float) -> QueueState:
     snapshot = queue.snapshot(queue.model, now)
-    return Line(
+    return QueueState(
         model=short(queue.model),
         waiting=snapshot.waiting,
         held=snapshot.held,
-        parked=_count(queue, parked),
-        full=list(queue._closed),
+        parked=_parked(queue),
+        full=list(queue.closed),
         oldest_seconds=snapshot.oldest_seconds,
     )
 
 
-def _count(entries: Iterable[Entry], parked: dict[Entry, str]) -> dict[str, int]:
-    counts: dict[str, int] = {}
-    for lane in filter(None, map(parked.get, entries)):
-        counts[lane] = counts.get(lane, 0) + 1
-    return counts
+def _parked(entries: Iterable[Entry]) -> dict[str, int]:
+    """How many wait for which one backend."""
+    lanes = Counter([entry.lane for entry in entries if entry.held_by is None])
+    del lanes[OPEN]
+    return dict(lanes)
 
 
-def _family(node: Node, entries: list[Entry], parked: dict[Entry, str], now: float) -> Family:
+def _family(node: Node, entries: list[Entry], now: float) -> Family:
     return Family(
         key=_name(node),
         tokens=node.end,
@@ -204,7 +196,7 @@ def _family(node: Node, entries: list[Entry], parked: dict[Entry, str], now: flo
         tenants=_some(entry.request.tenant for entry in entries),
         waiting=len(entries),
         held=sum(entry.held_by is not None for entry in entries),
-        parked=_count(entries, parked),
+        parked=_parked(entries),
         running=_flying(node),
         oldest_seconds=now - min(entry.request.arrived_at for entry in entries),
         cached=_cached(node, entries[0]),

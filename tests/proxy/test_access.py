@@ -214,7 +214,7 @@ async def test_a_password_does_nothing_else(config: Config, line: str) -> None:
     async with whole(config, up=False) as proxy:
         method, path = line.split()
         answer = await proxy.ask(method, path, None, password(OPS))
-    assert (answer.status, answer.headers("www-authenticate")) == (401, [])
+    assert (answer.status, answer.headers("www-authenticate")) == (401, ["Bearer"])
 
 
 async def test_admins_may_have_a_listener_of_their_own() -> None:

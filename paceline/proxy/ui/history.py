@@ -14,8 +14,9 @@ SLOTS = 180
 """Half an hour: longer is what Prometheus is for."""
 WINDOW_SECONDS = 300.0
 """What counts as recent: as long as the log's and the alerts' usual five minutes."""
-REFUSALS = frozenset(("queue_full", "deadline"))
-"""Reasons that are the fleet's and not the client's fault."""
+CROWDED = frozenset(("connections", "deadline", "memory"))
+"""Reasons of a 503 that say that there is too much to do, as any 429 does; nothing is broken."""
+BROKEN = (500, 502, 503, 504)
 
 
 class Slot:
@@ -48,7 +49,7 @@ class Slot:
             self.finished += 1
             if record.dispatched_at is not None:
                 _compare(work, record)
-        elif record.reason in REFUSALS:
+        elif record.status == 429 or record.reason in CROWDED:
             self.refused += 1
         if record.streaming and record.first_byte_at is not None:
             self.durations.add(record.first_byte_at - record.arrived_at)
@@ -107,9 +108,9 @@ class History:
 
 def is_failure(record: Record) -> bool:
     """Whether an engine or the way to it failed a request; a 4xx is the client's, or a refusal."""
-    if record.status >= 500:
-        return record.reason not in REFUSALS
-    return record.outcome == "failed" and record.status < 400
+    if record.outcome == "failed":
+        return not 400 <= record.status < 500
+    return record.status in BROKEN and record.reason not in CROWDED
 
 
 def total(works: Iterable[Work]) -> Work:

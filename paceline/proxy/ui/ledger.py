@@ -6,6 +6,7 @@ from collections import deque
 
 from paceline.proxy.log import WHY
 from paceline.proxy.record import Record
+from paceline.proxy.ui.history import is_failure
 from paceline.proxy.ui.views import Decision, Failure
 from paceline.scheduler.entry import Entry
 from paceline.scheduler.events import Action, Dispatch
@@ -37,7 +38,7 @@ class Ledger:
     def ended(self, record: Record) -> None:
         """A request ended."""
         self._ended.append(record)
-        if record.outcome == "failed" or record.status >= 500:
+        if record.outcome == "failed" or is_failure(record):
             self._failed.append(record)
 
     def decisions(self, offset: float) -> list[Decision]:
@@ -54,7 +55,7 @@ class Ledger:
 
 
 def _decision(at: float, action: Action, entry: Entry | None, record: Record | None) -> Decision:
-    made = Decision(at=at, id=action.id, reason=action.reason, why=WHY[action.reason])
+    made = Decision(at=at, id=action.id, reason=action.reason, why=WHY.get(action.reason, ""))
     if isinstance(action, Dispatch):
         made.backend, made.waited, made.predicted = (
             action.backend,

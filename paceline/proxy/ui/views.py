@@ -17,7 +17,7 @@ class Point(Struct, kw_only=True):
     """Unix seconds at which the slot begins."""
     finished: int
     refused: int
-    """By the scheduler: no room, or waited too long."""
+    """For want of room: the queue, a limit, the memory, or the time is used up."""
     failed: int
     """By an engine, or on the way to it."""
     ttft_p50: float | None

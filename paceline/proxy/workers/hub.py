@@ -21,6 +21,7 @@ from paceline.proxy.workers.messages import (
     Begin,
     Count,
     Counted,
+    Ended,
     Fared,
     Learned,
     Listening,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from paceline.proxy.driver import Driver
     from paceline.proxy.gateway import FullGateway
     from paceline.proxy.metrics import Metrics
+    from paceline.proxy.record import Record
 
 COUNT_SECONDS = 0.5
 """Longest wait for what a worker has counted, at a scrape: one that is stuck is counted later."""
@@ -66,6 +68,8 @@ class Hub:
         self._numbers = itertools.count(1)
         self._learned: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
+        self.ended: Callable[[Record], None] = lambda record: None
+        """Told of every request that ended."""
         pool.tell = self.tell
 
     @property
@@ -191,6 +195,9 @@ class Worker:
             case Counted():
                 self._hub.counted(message)
                 self._settle(message.number)
+            case Ended(records):
+                for record in records:
+                    self._hub.ended(record)
             case Asked():
                 self._hub.asked(self, message)
             case Listening():

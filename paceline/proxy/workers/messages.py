@@ -7,6 +7,7 @@ from msgspec import Struct
 
 from paceline.engines.base import Kind
 from paceline.proxy.config import BackendConfig, Config
+from paceline.proxy.record import Record
 from paceline.proxy.tallies import Tallies
 from paceline.scheduler.events import (
     Arrived,
@@ -61,6 +62,12 @@ class Counted(Struct, frozen=True, tag=True):
 
     tallies: Tallies
     number: int = 0
+
+
+class Ended(Struct, frozen=True, tag=True):
+    """The last requests that ended, for the dashboard."""
+
+    records: list[Record]
 
 
 class Asked(Struct, frozen=True, tag=True):
@@ -154,6 +161,7 @@ ToParent = (
     | Traffic
     | Fared
     | Counted
+    | Ended
     | Asked
     | Listening
 )

@@ -33,6 +33,7 @@ class Parent(Proxy):
         assert isinstance(pool, SharedPool)
         gateway = self.gateway
         self.hub = Hub(gateway, self.driver, pool, self._metrics, pages(gateway))
+        self.hub.ended = self._boards.ended
 
     def connect(self, host: str, port: int, up: asyncio.Event) -> Worker:
         """A new worker, which is to listen there; `up` is set once it does."""

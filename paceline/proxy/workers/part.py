@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 
 from msgspec import structs
@@ -27,6 +28,7 @@ from paceline.proxy.workers.messages import (
     Answered,
     Backend,
     Begin,
+    Ended,
     Moved,
     Ratios,
     Removed,
@@ -37,6 +39,8 @@ from paceline.proxy.workers.pages import Pages
 from paceline.proxy.workers.remote import RemoteDriver, RemoteRatio, RemoteStanding
 from paceline.scheduler.events import Dispatch, Reject
 
+MOST_ENDED = 2048
+"""Records that wait to be told, once a second: each costs the parent 2 us."""
 RETRY_SECONDS = 1.0
 """When to try again after the memory was full: how fast the queue drains only the parent knows."""
 
@@ -54,6 +58,7 @@ class Part:
         self._driver = RemoteDriver(send, loop)
         self._ratio = RemoteRatio(send)
         self._pages = Pages(send)
+        self._ended: deque[Record] = deque(maxlen=MOST_ENDED)
         self._log_request = log.request_logger(begin.config.log)
         self.metrics = Metrics()
         """Counts requests until the parent is told."""
@@ -111,6 +116,12 @@ class Part:
         gateway.config = structs.replace(config, upstream=self._upstream)
         limit(self.server, config.server, gateway.memory)
 
+    def take_ended(self) -> Ended:
+        """The requests that ended since the last time, `MOST_ENDED` at most."""
+        ended = Ended(list(self._ended))
+        self._ended.clear()
+        return ended
+
     def close(self) -> None:
         """Close the connections to engines: nobody uses them any more."""
         self.gateway.pool.close()
@@ -133,4 +144,5 @@ class Part:
 
     def _on_record(self, record: Record) -> None:
         self.metrics.record(record)
+        self._ended.append(record)
         self._log_request(record)

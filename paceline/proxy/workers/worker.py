@@ -118,6 +118,7 @@ class Worker:
         while True:
             await asyncio.sleep(COUNT_SECONDS)
             self.link.send(Counted(part.metrics.take()))
+            self.link.send(part.take_ended())
 
 
 async def work(end: socket.socket) -> None:

@@ -9,7 +9,7 @@ from paceline.proxy.config import Config, PolicyConfig
 from paceline.proxy.ui.condition import condition_of, findings
 from paceline.proxy.ui.views import BackendState, Work
 from paceline.scheduler.config import SchedulerConfig
-from paceline.scheduler.picture import Line, Picture
+from paceline.scheduler.picture import Picture, QueueState
 from paceline.scheduler.snapshot import Snapshot
 from tests.proxy.test_gauges import FULL
 
@@ -87,7 +87,7 @@ def queue(**more: object) -> Picture:
         "full": [],
         "oldest_seconds": 1.0,
     }
-    line = Line(**(facts | more))  # type: ignore[arg-type]
+    line = QueueState(**(facts | more))  # type: ignore[arg-type]
     return msgspec.structs.replace(EMPTY, queues=[line], queue_count=1)
 
 

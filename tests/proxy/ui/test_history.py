@@ -88,7 +88,10 @@ def test_what_passed_through_predicts_nothing() -> None:
         ({"outcome": "failed", "status": 400}, False),
         ({"outcome": "rejected", "status": 503, "reason": "deadline"}, False),
         ({"outcome": "rejected", "status": 429, "reason": "queue_full"}, False),
+        ({"outcome": "rejected", "status": 503, "reason": "memory"}, False),
+        ({"outcome": "rejected", "status": 501, "reason": "not_implemented"}, False),
         ({"outcome": "rejected", "status": 503, "reason": "no_backend"}, True),
+        ({"outcome": "rejected", "status": 500, "reason": "internal"}, True),
         ({"outcome": "cancelled", "status": 200}, False),
     ],
 )

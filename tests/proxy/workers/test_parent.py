@@ -67,6 +67,18 @@ async def test_whichever_worker_is_asked_tells_the_whole_truth() -> None:
         assert proxy.parent.gateway.ratio.bytes_per_token("m") != START
 
 
+async def test_the_dashboard_knows_what_ended_in_any_worker() -> None:
+    """Workers tell once a second; what was decided the parent knows by itself."""
+    async with engine(answering) as one, crewed(config(one.port)) as proxy:
+        await proxy.chats(10)
+        seen = {"recent": {"ended": 0}}
+        while seen["recent"]["ended"] < 10:
+            seen = json.loads((await proxy.ask("GET", "/paceline/ui/state")).body)
+            await asyncio.sleep(0.05)
+        assert {one["outcome"] for one in seen["decisions"]} == {"finished"}
+        assert (await proxy.ask("GET", "/paceline/ui")).headers("content-security-policy")
+
+
 async def test_a_worker_that_is_gone_leaves_nothing_behind() -> None:
     """Its requests leave the scheduler, the other's run on; without a parent it ends its streams
     and then itself."""
