@@ -180,7 +180,7 @@ class Proxy:
         return not self.stopping and bool(self._directory.up())
 
     def _seen(self) -> Now:
-        recording = self._recorder and str(self._recorder.path)
+        recording = None if self._recorder is None else str(self._recorder.path)
         uptime = self._loop.time() - self._started_at
         name = self.policy.name
         return Now(config=self.gateway.config, policy=name, uptime=uptime, recording=recording)

@@ -15,7 +15,6 @@ from operator import attrgetter
 from msgspec import Struct
 
 from paceline.scheduler.entry import Entry
-from paceline.scheduler.line import OPEN
 from paceline.scheduler.queue import WaitQueue
 from paceline.scheduler.scheduler import Scheduler
 from paceline.scheduler.trie import Node
@@ -183,9 +182,7 @@ def _queue(queue: WaitQueue, now: float) -> QueueState:
 
 def _parked(entries: Iterable[Entry]) -> dict[str, int]:
     """How many wait for which one backend."""
-    lanes = Counter([entry.lane for entry in entries if entry.held_by is None])
-    del lanes[OPEN]
-    return dict(lanes)
+    return dict(Counter([entry.lane for entry in entries if entry.lane and not entry.held_by]))
 
 
 def _family(node: Node, entries: list[Entry], now: float) -> Family:

@@ -10,9 +10,10 @@ from importlib.resources import files
 
 from msgspec import Struct
 
-from paceline.proxy.access import DASHBOARD as PATH
+from paceline.proxy.access import DASHBOARD
 from paceline.proxy.request import Reply, Request
 
+PATH = DASHBOARD
 STATE = f"{PATH}/state"
 PATHS = frozenset((PATH, f"{PATH}/", STATE))
 SCRIPTS = ("dom.js", "words.js", "charts.js", "trie.js", "panels.js", "page.js")
@@ -93,4 +94,4 @@ def _source(text: str) -> str:
 
 
 def _read(name: str) -> str:
-    return files(__package__).joinpath("static", name).read_text("utf-8")
+    return files("paceline.proxy.ui").joinpath("static", name).read_text("utf-8")

@@ -16,7 +16,7 @@ DASHBOARD = Dashboard(lambda: b'{"waiting": 3}')
 
 
 async def get(target: str, **headers: str) -> Reply:
-    return DASHBOARD.answer(await request("GET", target, **headers))
+    return DASHBOARD.answer(await request("GET", target, b"", **headers))
 
 
 def rules(reply: Reply) -> dict[str, str]:

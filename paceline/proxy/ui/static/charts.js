@@ -99,6 +99,6 @@ function stroke(line, piece, x, y) {
 function columns(line, point, x, y, slot) {
   const [low, high] = line.columns(point);
   if (high <= low) return null;
-  const width = Math.max(1, x(point.at + slot) - x(point.at) - 0.5);
+  const width = Math.max(1, Math.min(x(point.at + slot), WIDTH) - x(point.at) - 0.5);
   return s("rect", { class: `fill c-${line.kind}`, x: x(point.at), y: y(high), width, height: y(low) - y(high) });
 }

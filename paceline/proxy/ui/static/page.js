@@ -30,17 +30,22 @@ const LINES = {
   },
 };
 
-/** Requests a second, stacked: finished, refused, failed. */
+function stack(name, kind, span, below, own) {
+  const columns = (p) => [below(p) / span(p), (below(p) + own(p)) / span(p)];
+  return { name, kind, read: (p) => own(p) / span(p), columns };
+}
+
+/** Requests a second, stacked: finished, refused, failed; the last slot is not over yet. */
 function ended(board) {
-  const per = (n) => n / board.slot_seconds;
+  const span = (p) => Math.min(board.slot_seconds, Math.max(1, board.at - p.at));
   return {
     title: "Requests ended a second",
     label: (v) => (v < 10 ? v.toFixed(1) : String(Math.round(v))),
-    scale: () => linear(board.points.map((p) => per(p.finished + p.refused + p.failed)), 1),
+    scale: () => linear(board.points.map((p) => (p.finished + p.refused + p.failed) / span(p)), 1),
     lines: [
-      { name: "finished ", kind: "warm", read: (p) => per(p.finished), columns: (p) => [0, per(p.finished)] },
-      { name: "refused ", kind: "lead", read: (p) => per(p.refused), columns: (p) => [per(p.finished), per(p.finished + p.refused)] },
-      { name: "failed ", kind: "bad", read: (p) => per(p.failed), columns: (p) => [per(p.finished + p.refused), per(p.finished + p.refused + p.failed)] },
+      stack("finished ", "warm", span, () => 0, (p) => p.finished),
+      stack("refused ", "lead", span, (p) => p.finished, (p) => p.refused),
+      stack("failed ", "bad", span, (p) => p.finished + p.refused, (p) => p.failed),
     ],
   };
 }

@@ -20,11 +20,11 @@ function figures(board) {
     figure("Waiting", count(board.waiting), board.waiting
       ? `${tokens(board.waiting_tokens)} tokens, oldest ${seconds(oldest)}` : `of ${count(board.max_waiting)} that may`),
     figure("In flight", count(board.in_flight), `on ${plural(board.backend_count, "backend")}`),
-    figure("Ended", `${rate.toFixed(rate < 10 ? 1 : 0)}/s`, "over the last minute"),
-    figure("TTFT", seconds(last.ttft_p50), `p99 ${seconds(last.ttft_p99)}, last ten seconds`),
+    figure("Ended", `${rate.toFixed(rate < 10 ? 1 : 0)}/s`, "in the last minute"),
+    figure("TTFT, median", seconds(last.ttft_p50), `p99 ${seconds(last.ttft_p99)}`),
     figure("Cached", percent(ratio(recent.reported, recent.prompt)),
-      `predicted ${percent(ratio(recent.predicted, recent.prompt))}, five minutes`),
-    figure("Failed", count(recent.failed), `of ${count(recent.ended)} in five minutes`),
+      `predicted ${percent(ratio(recent.predicted, recent.prompt))}`),
+    figure("Failed", count(recent.failed), `of ${count(recent.ended)} in 5${SPACE}min`),
   ];
   show("figures", groups.map((group) => h("div", {}, group)));
 }
@@ -87,7 +87,7 @@ function decisions(board) {
   table("decisions", [
     ["Time", (d) => clock(d.at), "nowrap"],
     ["Reason", (d) => [pill(d.reason), ` ${d.why}`]],
-    ["Family", (d) => [h("span", { class: "key" }, d.family || "–"), h("div", { class: "soft" }, [d.model, d.tenant].filter(Boolean).join(" / "))]],
+    ["Family", (d) => [h("span", { class: "key" }, d.family || "–"), h("div", { class: "soft" }, [d.model, d.tenant].filter(Boolean).join(" / "))], "nowrap"],
     ["Backend", (d) => d.backend || "–"],
     ["Waited", (d) => seconds(d.waited), "n"],
     ["Prompt", (d) => tokens(d.prompt_tokens), "n"],

@@ -1,5 +1,7 @@
 // Numbers, times and names as people read them.
 
+const SPACE = "\u00a0"; // between a number and its unit no line may break
+
 const count = (n) => (n === null || n === undefined ? "–" : n.toLocaleString("en"));
 
 function tokens(n) {
@@ -10,10 +12,10 @@ function tokens(n) {
 
 function seconds(t) {
   if (t === null || t === undefined) return "–";
-  if (t < 0.9995) return `${Math.round(t * 1000)} ms`;
-  if (t < 180) return `${t.toFixed(t < 9.95 ? 1 : 0)} s`;
-  if (t < 5940) return `${Math.round(t / 60)} min`;
-  return t < 172800 ? `${Math.round(t / 3600)} h` : `${Math.round(t / 86400)} d`;
+  if (t < 0.9995) return `${Math.round(t * 1000)}${SPACE}ms`;
+  if (t < 180) return `${t.toFixed(t < 9.95 ? 1 : 0)}${SPACE}s`;
+  if (t < 5940) return `${Math.round(t / 60)}${SPACE}min`;
+  return t < 172800 ? `${Math.round(t / 3600)}${SPACE}h` : `${Math.round(t / 86400)}${SPACE}d`;
 }
 
 const percent = (part) =>
@@ -62,8 +64,8 @@ function because(one) {
   const { held, parked, turn } = causes(one);
   if (one.leader) said.push(`${one.leader.backend} computes it since ${seconds(one.leader.seconds)}`);
   if (held) said.push(`${count(held)} held for that`);
-  for (const [name, n] of Object.entries(one.parked)) said.push(`${count(n)} wait for ${name}, busy`);
-  if (turn && (held || parked)) said.push(`${count(turn)} not their turn`);
+  for (const [name, n] of Object.entries(one.parked)) said.push(`${count(n)} until ${name} has time`);
+  if (turn && (held || parked)) said.push(`${count(turn)} not yet their turn`);
   said.push(whereabouts(one));
   return said.join("; ");
 }
