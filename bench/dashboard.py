@@ -27,10 +27,12 @@ from bench.processes import free_port, paceline
 
 TENANTS = ("search", "support", "agents")
 WORDS = ("wind", "rider", "leader", "draft", "prefix", "block", "token", "cache", "engine", "batch")
-SPEEDS = {"vllm": "0.4", "sglang": "0.3"}
+SPEEDS = {"vllm": "0.4", "sglang": "0.2"}
 KV_TOKENS = "40000"
 CALM, BUSY = 8.0, 30.0
 """Requests a second, below and above what such engines can do."""
+LEADER_SECONDS = 60.0
+"""Longest wait for a leader to be seen: they lead for a few tenths of a second."""
 COLOURS = 256
 """Of the picture: a third of the bytes, and nothing that can be seen is lost."""
 
@@ -76,7 +78,7 @@ async def send(url: str, seconds: float) -> None:
 
 
 async def shoot(url: str, scheme: str) -> bytes:
-    """The whole page, once it is live."""
+    """The whole page, once somebody leads on it."""
     async with async_playwright() as playwright:
         options = ["--no-sandbox", "--disable-lcd-text"]
         browser = await playwright.chromium.launch(executable_path=which("chromium"), args=options)
@@ -86,6 +88,7 @@ async def shoot(url: str, scheme: str) -> bytes:
         )
         await page.goto(f"{url}/paceline/ui")
         await page.wait_for_selector("#live.on")
+        await page.wait_for_selector(".node.lead", timeout=LEADER_SECONDS * 1000)
         picture = await page.screenshot(full_page=True)
         await browser.close()
         return picture

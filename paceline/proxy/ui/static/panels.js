@@ -44,12 +44,12 @@ function queue(board) {
   const most = Math.max(1, ...families.map((one) => one.waiting));
   document.getElementById("families").hidden = !families.length;
   table("families", [
-    ["Family", family],
+    ["Family", family, "text"],
     ["Waiting", (one) => count(one.waiting), "n"],
     ["", (one) => bar(WAITS.map(([kind, name]) => [kind, causes(one)[name]]), most)],
     ["Running", (one) => count(one.running), "n"],
     ["Oldest", (one) => seconds(one.oldest_seconds), "n"],
-    ["Why", because],
+    ["Why", because, "text"],
   ], families, "");
   const rest = all - families.length;
   show("families-rest", [rest > 0 && `${plural(rest, "smaller family", "smaller families")} not shown.`,
@@ -86,9 +86,9 @@ function backends(board) {
 function decisions(board) {
   table("decisions", [
     ["Time", (d) => clock(d.at), "nowrap"],
-    ["Reason", (d) => [pill(d.reason), ` ${d.why}`]],
+    ["Reason", (d) => [pill(d.reason), ` ${d.why}`], "text"],
     ["Family", (d) => [h("span", { class: "key" }, d.family || "–"), h("div", { class: "soft" }, [d.model, d.tenant].filter(Boolean).join(" / "))], "nowrap"],
-    ["Backend", (d) => d.backend || "–"],
+    ["Backend", (d) => d.backend || "–", "nowrap"],
     ["Waited", (d) => seconds(d.waited), "n"],
     ["Prompt", (d) => tokens(d.prompt_tokens), "n"],
     ["Predicted", (d) => tokens(d.predicted), "n"],
