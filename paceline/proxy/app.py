@@ -64,7 +64,7 @@ def route(gateway: Gateway) -> Handler:
             return await scheduled(request)
         if method in ("GET", "HEAD") and path in own:
             return own[path]()
-        if method == "GET" and path == models.PATH:
+        if method == "GET" and models.asked(path):
             return await listed(request)
         if path.startswith("/paceline/"):
             return await proxys(request)
