@@ -1,4 +1,4 @@
-"""OpenAI's own client, told nothing but the proxy's address; what real engines add is in tests/real."""
+"""OpenAI's own client, told nothing but the address; what real engines add is in tests/real."""
 
 from __future__ import annotations
 

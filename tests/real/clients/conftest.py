@@ -76,16 +76,17 @@ def run(tmp_path: Path) -> Run:
     return Run(tmp_path / "client.log")
 
 
-@pytest.fixture
-def embedder(engines: Engines, tmp_path: Path) -> Iterator[str]:
+@pytest.fixture(scope="session")
+def embedder(engines: Engines, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A proxy in front of SGLang, which generates, and of a vLLM that makes embeddings."""
-    engine = Embedder(engines["vllm"].model, tmp_path / "embedder.log")
+    folder = tmp_path_factory.mktemp("embedder")
+    engine = Embedder(engines["vllm"].model, folder / "vllm.log")
     loop = asyncio.new_event_loop()
     stack = contextlib.AsyncExitStack()
     try:
         engine.start()
         engine.wait_ready()
-        fleet = serving([engines["sglang"], engine], tmp_path)
+        fleet = serving([engines["sglang"], engine], folder)
         yield loop.run_until_complete(stack.enter_async_context(fleet)).url
     finally:
         loop.run_until_complete(stack.aclose())

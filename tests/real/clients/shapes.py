@@ -1,4 +1,4 @@
-"""What several clients are asked for: an answer of a fixed shape, out of a model of random weights."""
+"""What clients are asked for: an answer of a fixed shape, out of a model of random weights."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ def loaded(path: Path) -> Any:
     return json.loads(path.read_text())
 
 
-def options(pairs: dict[str, object]) -> list[str]:
+def options(pairs: Mapping[str, object]) -> list[str]:
     """A command's options."""
     return [part for name, value in pairs.items() for part in (f"--{name}", str(value))]
 

@@ -1,4 +1,4 @@
-"""Frameworks and gateways that people have around an engine: SGLang's language, LangChain, LiteLLM."""
+"""What people have around an engine: SGLang's frontend language, LangChain, LiteLLM."""
 
 from __future__ import annotations
 
@@ -47,12 +47,21 @@ def test_sglangs_frontend_language(both: str, run: Run) -> None:
 def test_langchain(kind: str, proxies: dict[str, Proxy], run: Run, install: Install) -> None:
     """Chat, stream, batch, completion, structured outputs both ways, responses."""
     python = install(venvs.LANGCHAIN).program("python")
-    program = [python, str(PROGRAMS / "langchain_chat.py"), proxies[kind].url]
+    program = [python, str(PROGRAMS / "langchain_chat.py"), proxies[kind].url, MODEL]
     result = printed(run(program, venvs.environment()))
     assert 0 < result["chat"] <= 100
     assert (result["batch"], result["streamed"], result["responses"]) == (3, True, True)
     assert result["text"] > 0
     assert result["schema"].keys() == result["function"].keys() == {"colour", "sure"}
+
+
+def test_langchains_embeddings(embedder: str, run: Run, install: Install) -> None:
+    """A vector for each text, from the one engine that makes them."""
+    python = install(venvs.LANGCHAIN).program("python")
+    program = [python, str(PROGRAMS / "langchain_embeddings.py"), embedder, f"{MODEL}-embed"]
+    one, two, again = printed(run(program, venvs.environment()))["vectors"]
+    assert one == pytest.approx(again, abs=1e-4)
+    assert one != pytest.approx(two, abs=1e-4)
 
 
 @pytest.fixture

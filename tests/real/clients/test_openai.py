@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 import openai
 import pytest
-from openai.types.chat import ChatCompletionMessageParam
+from openai.types.chat import ChatCompletionMessageParam, ChatCompletionNamedToolChoiceParam
+from openai.types.chat.chat_completion_message_function_tool_call_param import Function
 
 from tests.real.clients.shapes import NO_SPACE, Colour
 from tests.real.engines import MODEL
@@ -16,6 +17,7 @@ pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
 
 WHICH: list[ChatCompletionMessageParam] = [{"role": "user", "content": "Which?"}]
 TOOL = openai.pydantic_function_tool(Colour)
+CHOSEN: ChatCompletionNamedToolChoiceParam = {"type": "function", "function": {"name": "Colour"}}
 
 
 @pytest.fixture
@@ -31,6 +33,7 @@ def test_models(client: openai.OpenAI) -> None:
     assert client.models.retrieve(MODEL).id == MODEL
 
 
+@pytest.mark.filterwarnings("ignore:Pydantic serializer warnings")  # SGLang's `metadata`
 def test_structured_outputs(client: openai.OpenAI) -> None:
     """A chat is parsed into the type that was asked for, whole and streamed."""
     whole = client.chat.completions.parse(
@@ -50,35 +53,38 @@ def test_tools(client: openai.OpenAI) -> None:
         model=MODEL,
         messages=WHICH,
         tools=[TOOL],
-        tool_choice={"type": "function", "function": {"name": "Colour"}},
+        tool_choice=CHOSEN,
         logit_bias=NO_SPACE,
         temperature=0,
         max_tokens=100,
     )
-    (call,) = reply.choices[0].message.tool_calls or ()
-    assert call.type == "function"
+    (call,) = [
+        call for call in reply.choices[0].message.tool_calls or [] if call.type == "function"
+    ]
     assert call.function.name == "Colour"
     assert Colour.model_validate_json(call.function.arguments)
-    answered: list[ChatCompletionMessageParam] = [
-        *WHICH,
-        {
-            "role": "assistant",
-            "content": "",
-            "tool_calls": [
-                {
-                    "id": call.id,
-                    "type": "function",
-                    "function": {"name": "Colour", "arguments": call.function.arguments},
-                }
-            ],
-        },
-        {"role": "tool", "tool_call_id": call.id, "content": "noted"},
-    ]
     after = client.chat.completions.create(
-        model=MODEL, messages=answered, tools=[TOOL], max_tokens=4, extra_body={"ignore_eos": True}
+        model=MODEL,
+        messages=[*WHICH, *answered(call.id, call.function.arguments)],
+        tools=[TOOL],
+        max_tokens=4,
+        extra_body={"ignore_eos": True},
     )
     assert after.usage is not None
     assert after.usage.completion_tokens == 4
+
+
+def answered(id: str, arguments: str) -> list[ChatCompletionMessageParam]:
+    """The call and its result, as the next turn repeats them."""
+    function: Function = {"name": "Colour", "arguments": arguments}
+    return [
+        {
+            "role": "assistant",
+            "content": "",
+            "tool_calls": [{"id": id, "type": "function", "function": function}],
+        },
+        {"role": "tool", "tool_call_id": id, "content": "noted"},
+    ]
 
 
 def test_streamed_tools(client: openai.OpenAI) -> None:
@@ -87,7 +93,7 @@ def test_streamed_tools(client: openai.OpenAI) -> None:
         model=MODEL,
         messages=WHICH,
         tools=[TOOL],
-        tool_choice={"type": "function", "function": {"name": "Colour"}},
+        tool_choice=CHOSEN,
         logit_bias=NO_SPACE,
         temperature=0,
         max_tokens=100,

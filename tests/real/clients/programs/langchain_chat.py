@@ -1,4 +1,4 @@
-"""LangChain against an OpenAI-compatible address; prints what came of it as JSON."""
+"""LangChain's chat models at the address and model given; prints what came of it as JSON."""
 
 # pyright: reportMissingImports=false
 
@@ -24,7 +24,7 @@ class Colour(BaseModel):
 
 def chat(base: str, **fields: Any) -> Any:
     """A chat model that answers shortly and does not retry."""
-    fixed = {"model": "tiny", "temperature": 0, "max_completion_tokens": 100, "max_retries": 0}
+    fixed = {"model": sys.argv[2], "temperature": 0, "max_completion_tokens": 100, "max_retries": 0}
     return ChatOpenAI(base_url=base, api_key="none", **fixed, **fields)
 
 
@@ -38,7 +38,7 @@ def main() -> None:
     """Ask in each of its ways."""
     base = f"{sys.argv[1]}/v1"
     reply = chat(base).invoke("hello")
-    text = OpenAI(base_url=base, api_key="none", model="tiny", max_tokens=6, temperature=0)
+    text = OpenAI(base_url=base, api_key="none", model=sys.argv[2], max_tokens=6, temperature=0)
     results = {
         "chat": reply.usage_metadata["output_tokens"],
         "streamed": "".join(piece.content for piece in chat(base).stream("hello")) == reply.content,
