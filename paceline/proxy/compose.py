@@ -21,10 +21,12 @@ from paceline.proxy.backends import Backends
 from paceline.proxy.config import Config, PolicyConfig
 from paceline.proxy.directory import Directory
 from paceline.proxy.driver import Driver
-from paceline.proxy.gateway import Gateway
+from paceline.proxy.gateway import FullGateway
 from paceline.proxy.kv_follower import follower
+from paceline.proxy.memory import Memory
 from paceline.proxy.metrics import CONTENT_TYPE, Metrics
 from paceline.proxy.monitor import Monitor
+from paceline.proxy.quotas import quotas
 from paceline.proxy.ratio import TokenRatio
 from paceline.proxy.recorder import Recorder
 from paceline.proxy.retries import RetryBudget
@@ -67,16 +69,20 @@ class Proxy:
         self._all_up = asyncio.Event()
         self.driver = Driver(scheduler, loop, self._observe)
         self._recorder = recorder
-        self._metrics = Metrics(self.snapshot, *([recorder] if recorder else []))
+        self._metrics = Metrics(
+            self.snapshot,
+            *([recorder] if recorder else []),
+            lines_dropped=lambda: log.stderr().dropped,
+        )
         self._log_request = log.request_logger(config.log)
-        pool = Pool(self.upstream, loop)
+        pool = self._pool(loop)
         seed = secrets.token_bytes(16)
         models = tokenizers(config.models)
         follow = partial(follower, sink=self.driver, models=models, seed=seed)
         self.monitor = Monitor(self._directory, self.driver, pool, self.upstream, follow)
         self.backends = Backends(self._directory, self.driver, pool, self.monitor)
         self._started_at = loop.time()
-        self.gateway = Gateway(
+        self.gateway = FullGateway(
             config=structs.replace(config, upstream=self.upstream),
             driver=self.driver,
             pool=pool,
@@ -84,6 +90,8 @@ class Proxy:
             on_record=self._on_record,
             ratio=TokenRatio(),
             retries=RetryBudget(self._started_at),
+            memory=Memory(int(config.server.max_buffered_mb * 2**20), self.driver.retry_after),
+            quotas=quotas(config.limits),
             seed=seed,
             access=security.access,
             salts=security.salts,
@@ -97,9 +105,10 @@ class Proxy:
         self.admin_server = build_admin_server(self.gateway)
 
     async def close(self) -> None:
-        """Stop watching the backends."""
+        """Stop watching the backends, and close what is kept open to them."""
         await self.backends.close()
         await self.monitor.close()
+        self.gateway.pool.close()
 
     def snapshot(self) -> Snapshot:
         """The scheduler as it is now."""
@@ -123,6 +132,9 @@ class Proxy:
         """Log in another format or from another level."""
         log.configure(config.log)
         self._log_request = log.request_logger(config.log)
+
+    def _pool(self, loop: asyncio.AbstractEventLoop) -> Pool:
+        return Pool(self.upstream, loop)
 
     def _guarded(self, config: PolicyConfig) -> Policy:
         crashed = False
