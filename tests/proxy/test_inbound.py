@@ -164,7 +164,7 @@ async def test_a_body_is_answered_before_what_came_with_it() -> None:
     post = b"POST /v1/chat/completions HTTP/1.1\r\nHost: p\r\nContent-Length: %d\r\n\r\n%b"
     async with proxied(echo) as proxy:
         client = await proxy.dial()
-        client.say(post % (len(CHAT), CHAT) + b"GET /v1/models/m HTTP/1.1\r\nHost: p\r\n\r\n")
+        client.say(post % (len(CHAT), CHAT) + b"GET /v1/responses/m HTTP/1.1\r\nHost: p\r\n\r\n")
         assert [(await client.answer()).body for _ in range(2)] == [b"POST", b"GET"]
 
 
