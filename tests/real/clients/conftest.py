@@ -1,4 +1,4 @@
-"""Proxies for the clients to talk to, started once, and the clients that have to be installed."""
+"""Proxies for the clients to talk to, and the clients that have to be installed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.real.proxy import Proxy, serving
 Install = Callable[[Client], Client]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def proxies(
     engines: Engines, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[dict[str, Proxy]]:
@@ -76,7 +76,7 @@ def run(tmp_path: Path) -> Run:
     return Run(tmp_path / "client.log")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def embedder(engines: Engines, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A proxy in front of SGLang, which generates, and of a vLLM that makes embeddings."""
     folder = tmp_path_factory.mktemp("embedder")
