@@ -18,7 +18,7 @@ from paceline.proxy import log
 from paceline.proxy.admin import Admin
 from paceline.proxy.app import build_admin_server, build_server
 from paceline.proxy.backends import Backends
-from paceline.proxy.config import Config, PolicyConfig
+from paceline.proxy.config import Config, PolicyConfig, TracingConfig
 from paceline.proxy.directory import Directory
 from paceline.proxy.driver import Driver
 from paceline.proxy.gateway import Gateway
@@ -38,6 +38,7 @@ from paceline.scheduler.scheduler import Scheduler
 
 if TYPE_CHECKING:
     from paceline.proxy.record import Record
+    from paceline.proxy.tracing import Tracing
     from paceline.scheduler.snapshot import Snapshot
 
 SETTLE_SECONDS = 2.0
@@ -76,6 +77,7 @@ class Proxy:
         self.monitor = Monitor(self._directory, self.driver, pool, self.upstream, follow)
         self.backends = Backends(self._directory, self.driver, pool, self.monitor)
         self._started_at = loop.time()
+        self._tracing = _tracing(config.tracing)
         self.gateway = Gateway(
             config=structs.replace(config, upstream=self.upstream),
             driver=self.driver,
@@ -88,6 +90,7 @@ class Proxy:
             access=security.access,
             salts=security.salts,
             tokenizers=models,
+            tracing=self._tracing,
             admin=Admin(self.backends, security.hosts),
             ready=self._ready,
             metrics=lambda: (self._metrics.render(), CONTENT_TYPE),
@@ -100,6 +103,8 @@ class Proxy:
         """Stop watching the backends."""
         await self.backends.close()
         await self.monitor.close()
+        if self._tracing is not None:
+            await self._tracing.close()
 
     def snapshot(self) -> Snapshot:
         """The scheduler as it is now."""
@@ -163,3 +168,11 @@ class Proxy:
     def _state(self) -> bytes:
         config = structs.replace(self.gateway.config, policy=self.policy)
         return state_json(config, self.snapshot(), self._loop.time() - self._started_at)
+
+
+def _tracing(config: TracingConfig) -> Tracing | None:
+    if not config.endpoint:
+        return None
+    from paceline.proxy.tracing import Tracing  # needs OpenTelemetry, an extra
+
+    return Tracing(config)

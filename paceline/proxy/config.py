@@ -115,6 +115,18 @@ class LogConfig(Struct, forbid_unknown_fields=True, kw_only=True):
     prompts are in it as hashes only."""
 
 
+class TracingConfig(Struct, forbid_unknown_fields=True, kw_only=True):
+    """`[tracing]`: a span a request, for OpenTelemetry; needs `paceline[otel]`."""
+
+    endpoint: str = ""
+    """Where a collector takes OTLP over HTTP, such as `http://127.0.0.1:4318/v1/traces`; nothing is
+    traced without. OpenTelemetry's own variables say the rest, such as
+    `OTEL_EXPORTER_OTLP_HEADERS`."""
+    sample: float = 0.1
+    """Part of the requests that are traced, of those that come without a `traceparent`; the others
+    are as theirs says."""
+
+
 class PolicyConfig(Struct, forbid_unknown_fields=True, kw_only=True):
     """`[policy]`: who goes first."""
 
@@ -178,6 +190,7 @@ class Config(Struct, forbid_unknown_fields=True, kw_only=True):
     scheduler: SchedulerConfig = field(default_factory=SchedulerConfig)
     policy: PolicyConfig = field(default_factory=PolicyConfig)
     log: LogConfig = field(default_factory=LogConfig)
+    tracing: TracingConfig = field(default_factory=TracingConfig)
     models: list[ModelConfig] = field(default_factory=list)
     """Models with a tokenizer; the prompts of others are estimated from their bytes."""
     backends: list[BackendConfig] = field(default_factory=list)

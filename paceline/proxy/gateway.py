@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from paceline.proxy.driver import Driver
     from paceline.proxy.salts import Salts
     from paceline.proxy.tokenizing import Tokenizers
+    from paceline.proxy.tracing import Tracing
     from paceline.proxy.upstream import Pool
 
 
@@ -43,6 +44,8 @@ class Gateway(Struct, kw_only=True, eq=False):
     """What keeps tenants' prompts apart; None where they share prefixes. A reload replaces it."""
     tokenizers: Tokenizers
     """Makes token ids of prompts, for the models that have one."""
+    tracing: Tracing | None = None
+    """What traces requests, where that is wanted."""
     admin: Admin
     """Shows and changes the backends."""
     ready: Callable[[], bool]

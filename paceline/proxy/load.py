@@ -28,9 +28,10 @@ MINIMUM = {
     "$.scheduler.follower_min_tokens": 0,
     "$.scheduler.load_factor": 1,
     "$.scheduler.recent_requests": 0,
+    "$.tracing.sample": 0,
 }
 """Least values of the numbers that need not be positive, or must be more than that."""
-MAXIMUM = {"$.server.port": 65535, "$.admin.port": 65535}
+MAXIMUM = {"$.server.port": 65535, "$.admin.port": 65535, "$.tracing.sample": 1}
 
 
 class ConfigError(Exception):
@@ -93,6 +94,7 @@ def _checked(config: Config, source: str) -> Config:
         _check_names(config.backends)
         _check_policy(config)
         _check_models(config)
+        _check_tracing(config)
     except SettingError as error:
         raise ConfigError(f"{source}: {error}") from None
     return config
@@ -140,6 +142,21 @@ def _check_names(backends: list[BackendConfig]) -> None:
             raise SettingError(
                 f"$.backends[{i}].name", f"`{backend.name}` is already $.backends[{first}]"
             )
+
+
+def _check_tracing(config: Config) -> None:
+    endpoint = config.tracing.endpoint
+    if endpoint and not endpoint.startswith(("http://", "https://")):
+        raise SettingError("$.tracing.endpoint", f"expected http://HOST:PORT/PATH, got {endpoint}")
+    if endpoint and not _installed("opentelemetry.exporter.otlp.proto.http"):
+        raise SettingError("$.tracing", "install paceline[otel]")
+
+
+def _installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # not even what it is part of
+        return False
 
 
 def _check_models(config: Config) -> None:

@@ -32,6 +32,8 @@ FIXED = (
     "admin.host",
     "admin.port",
     "log.record",
+    "tracing.endpoint",
+    "tracing.sample",
     "scheduler.output_tokens",
     "scheduler.recent_requests",
     "upstream.probe_timeout_seconds",
