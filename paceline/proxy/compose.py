@@ -20,6 +20,7 @@ from paceline.proxy.app import build_admin_server, build_server
 from paceline.proxy.backends import Backends
 from paceline.proxy.config import Config, PolicyConfig, TracingConfig
 from paceline.proxy.directory import Directory
+from paceline.proxy.discovery import Discovery
 from paceline.proxy.driver import Driver
 from paceline.proxy.gateway import Gateway
 from paceline.proxy.kv_follower import follower
@@ -76,6 +77,7 @@ class Proxy:
         follow = partial(follower, sink=self.driver, models=models, seed=seed)
         self.monitor = Monitor(self._directory, self.driver, pool, self.upstream, follow)
         self.backends = Backends(self._directory, self.driver, pool, self.monitor)
+        self.discovery = Discovery(config.discovery, self.backends)
         self._started_at = loop.time()
         self._tracing = _tracing(config.tracing)
         self.gateway = Gateway(
@@ -101,6 +103,7 @@ class Proxy:
 
     async def close(self) -> None:
         """Stop watching the backends."""
+        await self.discovery.close()
         await self.backends.close()
         await self.monitor.close()
         if self._tracing is not None:

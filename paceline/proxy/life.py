@@ -62,6 +62,7 @@ async def serve(plan: Plan) -> None:
         config = await _with_backends(plan.config, stack)
         proxy = Proxy(config, security, recorder)
         proxy.monitor.start()
+        proxy.discovery.start()
         stack.push_async_callback(proxy.close)
         if plan.replaces is not None:
             await proxy.settled()  # the other one serves meanwhile
@@ -123,7 +124,7 @@ def _recorder(config: Config, stack: AsyncExitStack) -> Recorder | None:
 
 async def _with_backends(config: Config, stack: AsyncExitStack) -> Config:
     """`config`, with two emulated engines in it if it has none; they end with `stack`."""
-    if config.backends:
+    if config.backends or config.discovery:
         return config
     backends = []
     for emulated in EMULATED:

@@ -20,6 +20,7 @@ EVERYTHING: dict[str, Any] = {
         "server": {"grace_seconds": 2.5, "drain_seconds": 90},
         "scheduler": {"feed_chunks": 2, "follower_min_tokens": 256},
         "policy": {"name": "fair", "settings": {}},
+        "discovery": [{"service": "vllm", "port": 8000}],
     },
     "serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
     "prometheusRule": {"enabled": True},
@@ -147,6 +148,21 @@ def test_a_pod_has_few_rights() -> None:
         "readOnlyRootFilesystem": True,
         "capabilities": {"drop": ["ALL"]},
     }
+
+
+def test_it_may_look_up_engines_where_it_does() -> None:
+    """Only with a Service to watch it has a token, and a role to read endpoints and nothing else."""
+    pytest.importorskip("helm_python")
+    services = [{"service": "vllm"}, {"service": "sglang", "namespace": "other"}]
+    text = render({"config": {"discovery": services}})
+    assert named(text, "Deployment")["spec"]["template"]["spec"]["automountServiceAccountToken"]
+    roles = [one for one in documents(text) if one["kind"] == "Role"]
+    assert {one["metadata"]["namespace"] for one in roles} == {"default", "other"}
+    for role in roles:
+        (rule,) = role["rules"]
+        assert rule["resources"] == ["endpointslices"]
+        assert rule["verbs"] == ["list", "watch"]
+    assert not [one for one in documents(PLAIN) if one["kind"] == "Role"]
 
 
 def test_the_budget_lets_a_single_proxy_move() -> None:

@@ -128,6 +128,12 @@ def test_every_alert_says_what_and_why() -> None:
         assert set(rule["annotations"]) == {"summary", "description"}
 
 
+def test_every_alert_is_documented() -> None:
+    """docs/deploy.md says when it fires."""
+    page = (ROOT / "docs/deploy.md").read_text()
+    assert set(re.findall(r"`(Paceline\w+)`", page)) == {rule["alert"] for rule in RULES}
+
+
 def test_promtool_takes_prometheus_configuration(tmp_path: Path) -> None:
     """The composition's prometheus.yaml, with the alerts where it mounts them."""
     for file in ("compose/prometheus.yaml", "prometheus/alerts.yaml"):
