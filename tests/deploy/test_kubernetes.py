@@ -151,7 +151,7 @@ def test_a_pod_has_few_rights() -> None:
 
 
 def test_it_may_look_up_engines_where_it_does() -> None:
-    """Only with a Service to watch it has a token, and a role to read endpoints and nothing else."""
+    """Only with a Service to watch it has a token, and a role that reads endpoints alone."""
     pytest.importorskip("helm_python")
     services = [{"service": "vllm"}, {"service": "sglang", "namespace": "other"}]
     text = render({"config": {"discovery": services}})
