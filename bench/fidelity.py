@@ -62,6 +62,18 @@ def compare(folder: Path) -> Iterator[Comparison]:
 
 def _compare(path: Path, engine: ModelKind, calibration: Calibration | None) -> Comparison:
     real = list(_real(path))
+    name = path.name.partition(".csv")[0]
+    return simulated(name, engine, calibration, real, _sessions(real, name))
+
+
+def simulated(
+    name: str,
+    engine: ModelKind,
+    calibration: Calibration | None,
+    real: Sequence[Row],
+    sessions: Iterator[Session],
+) -> Comparison:
+    """The same requests on the simulated engine, without the proxy."""
     config = RunConfig(
         policy=NO_PROXY,
         engine=EngineConfig(
@@ -72,8 +84,7 @@ def _compare(path: Path, engine: ModelKind, calibration: Calibration | None) -> 
         frontend=calibration.frontend if calibration else None,
         busy=calibration.busy if calibration else 1.0,
     )
-    name = path.name.partition(".csv")[0]
-    made = simulate(config, iter(_sessions(real, name)))
+    made = simulate(config, sessions)
     return Comparison(name, engine, summarise(real, Slo()), summarise(made.rows, Slo()))
 
 

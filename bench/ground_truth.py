@@ -32,7 +32,7 @@ CHUNK = 2048
 """`max_num_batched_tokens` of both runs."""
 NO_FRONTEND = FrontendTime(latency=0, token=0, request=0, burst=0)
 """The recorded times are the engine's own."""
-FIT_ROUNDS = 4
+FIT_ROUNDS = 2
 LIMIT = 0.04
 """What every figure may be off by."""
 T = TypeVar("T")

@@ -28,8 +28,8 @@ def compiled(name: str) -> str:
 
 
 @contextmanager
-def running(command: Sequence[str], core: int) -> Iterator[int]:
-    """A process group pinned to one core until the block ends; yields the first process's id."""
+def running(command: Sequence[str], core: int | str) -> Iterator[int]:
+    """A process group pinned to its cores until the block ends; yields the first process's id."""
     pinned = ["taskset", "-c", str(core), *command]
     quiet = subprocess.DEVNULL
     process = subprocess.Popen(pinned, stdout=quiet, stderr=quiet, start_new_session=True)

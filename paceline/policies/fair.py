@@ -52,22 +52,29 @@ class Fair(Lpm):
     def entered(self, request: Request, view: View) -> None:
         """Who comes back joins the present round."""
         tenant = request.tenant
-        if tenant not in self._waiting:
-            self._used[tenant] = max(self._used.get(tenant, 0.0), self._round * self.quantum)
-        self._waiting[tenant] = self._waiting.get(tenant, 0) + 1
+        waiting = self._waiting.get(tenant, 0)
+        self._waiting[tenant] = waiting + 1
+        if not waiting:
+            start = self._round * self.quantum
+            if self._used.get(tenant, -1.0) < start:
+                self._used[tenant] = start
 
     def left(self, request: Request, view: View) -> None:
         """One less waits."""
         tenant = request.tenant
-        self._waiting[tenant] -= 1
-        if not self._waiting[tenant]:
-            del self._waiting[tenant]
+        waiting = self._waiting.pop(tenant) - 1
+        if waiting:
+            self._waiting[tenant] = waiting
+        elif len(self._used) > self._sweep_at:
             self._sweep()
 
     def dispatched(self, request: Request, backend: Backend, view: View) -> None:
         """Charge what it will compute."""
-        self._round = max(self._round, self.turn(request.tenant, view))
-        self._charge(request.tenant, max(0, request.prompt_tokens - view.cached(request, backend)))
+        turn = self.turn(request.tenant, view)
+        if turn > self._round:
+            self._round = turn
+        computes = request.prompt_tokens - view.cached(request, backend)
+        self._charge(request.tenant, computes if computes > 0 else 0)
 
     def finished(self, request: Request, output_tokens: int) -> None:
         """Charge what it computed besides."""
@@ -79,10 +86,9 @@ class Fair(Lpm):
 
     def _sweep(self) -> None:
         """Forget tenants that neither wait nor owe; amortised O(1)."""
-        if len(self._used) > self._sweep_at:
-            start = self._round * self.quantum
-            idle = [tenant for tenant in self._used if tenant not in self._waiting]
-            owing = [tenant for tenant in idle if self._used[tenant] > start]
-            for tenant in set(idle).difference(owing[-MAX_OWING:]):
-                del self._used[tenant]
-            self._sweep_at = 64 + 2 * len(self._used)
+        start = self._round * self.quantum
+        idle = [tenant for tenant in self._used if tenant not in self._waiting]
+        owing = [tenant for tenant in idle if self._used[tenant] > start]
+        for tenant in set(idle).difference(owing[-MAX_OWING:]):
+            del self._used[tenant]
+        self._sweep_at = 64 + 2 * len(self._used)

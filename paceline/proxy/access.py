@@ -104,7 +104,8 @@ class Access:
 
     def _admin(self, request: Request) -> None:
         if self.admins:
-            if self.admins.holder(_token(request)) is None:
+            request.tenant = self.admins.holder(_token(request))
+            if request.tenant is None:
                 message = "Expected an admin's key: `Authorization: Bearer KEY`."
                 raise ApiError(401, message, reason="invalid_api_key")
         elif request.method not in ("GET", "HEAD"):

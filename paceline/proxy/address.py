@@ -11,6 +11,8 @@ from paceline.proxy import tls
 from paceline.proxy.config import BackendConfig
 from paceline.proxy.keys import BadKeys, secret
 
+POLARITY = {"no": 0, "lower_first": -1, "higher_first": 1}
+
 
 class BadAddress(ValueError):
     """Not the base URL of an engine; the message says why and shows no credentials."""
@@ -36,6 +38,8 @@ class Address(Struct, frozen=True, kw_only=True):
     """Path in front of every request's own, without a slash at its end."""
     key: Secret = Secret()
     """The engine's own API key, sent instead of the client's; empty for none."""
+    priority: int = 0
+    """How it ranks the `priority` in a body: 1 higher first, -1 lower first, 0 not to be told."""
     context: ssl.SSLContext | None = None
     """How to speak TLS there; None for the system's authorities."""
 
@@ -67,7 +71,8 @@ def reach(config: BackendConfig) -> Address:
         raise BadAddress(str(error)) from None
     if not key.isascii() or not key.isprintable():
         raise BadAddress(f"{config.api_key_env} is not a key")
-    return structs.replace(found, key=key, context=context)
+    priority = POLARITY[config.pass_priority]
+    return structs.replace(found, key=key, priority=priority, context=context)
 
 
 def parse(url: str, name: str = "") -> Address:

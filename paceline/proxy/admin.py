@@ -6,18 +6,21 @@ from collections.abc import Callable
 from typing import Literal, TypeVar
 
 import msgspec
+import structlog
 from msgspec import Struct
 
 from paceline.proxy.address import BadAddress, parse
 from paceline.proxy.backends import Backends
 from paceline.proxy.config import BackendConfig
 from paceline.proxy.directory import Entry
-from paceline.proxy.errors import ApiError
+from paceline.proxy.errors import ApiError, response
 from paceline.proxy.hosts import Hosts
 from paceline.proxy.request import Reply, Request
 
 PATH = "/paceline/backends"
 T = TypeVar("T")
+
+log = structlog.get_logger()
 
 
 class BackendView(Struct, frozen=True, kw_only=True):
@@ -81,9 +84,13 @@ class Admin:
         methods = self._of_one(name, request) if name else self._of_all(request)
         method = methods.get("GET" if request.method == "HEAD" else request.method)
         if method is None:
-            message = f"{request.path} knows {', '.join(methods)}."
-            raise ApiError(405, message, reason="method_not_allowed")
-        return method()
+            allowed = ", ".join(methods)
+            error = ApiError(405, f"Only {allowed} here.", reason="method_not_allowed")
+            return response(error, "/v1/", {"Allow": allowed})
+        reply = method()
+        if request.method not in ("GET", "HEAD"):
+            log.info("fleet changed", by=request.tenant, did=f"{request.method} {request.path}")
+        return reply
 
     def _of_all(self, request: Request) -> dict[str, Callable[[], Reply]]:
         return {"GET": self._list, "POST": lambda: self._add(_decode(_new, request.body))}
@@ -116,8 +123,9 @@ class Admin:
             raise _bad("Expected positive numbers.", None)
         if address.id in self._backends.directory:
             raise ApiError(409, f"There is a backend {address.id!r} already.", reason="exists")
-        fields = msgspec.structs.asdict(new) | {"url": new.url.rstrip("/"), "name": address.id}
-        entry = self._backends.put(BackendConfig(**fields))
+        fields = msgspec.structs.asdict(new)
+        named = fields | {"url": new.url.rstrip("/"), "name": address.id}
+        entry = self._backends.put(msgspec.convert(named, BackendConfig))
         return _reply(201, self._view(entry.id))
 
     def _drain(self, name: str, draining: bool) -> Reply:

@@ -2,43 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import msgspec
 
 from paceline.engines import api
-from paceline.proxy import admin, models, serve
+from paceline.proxy import admin, models, openapi, serve
 from paceline.proxy.checks import Limits
 from paceline.proxy.config import ServerConfig
-from paceline.proxy.gateway import Gateway
+from paceline.proxy.gateway import FullGateway, Gateway
 from paceline.proxy.inbound import Gate, Handler
+from paceline.proxy.memory import Memory
 from paceline.proxy.request import Reply, Request
 from paceline.proxy.server import Server
 
+PAGES = frozenset(("/health", "/ready", "/metrics", "/paceline/state", openapi.PATH))
+"""What the proxy shows of itself."""
 
-def build_server(gateway: Gateway) -> Server:
+
+def build_server(gateway: FullGateway) -> Server:
     """What serves the gateway's clients, on the running loop."""
-    return _server(gateway, gateway.access.client)
+    return server(gateway, route(gateway), gateway.access.client)
 
 
-def build_admin_server(gateway: Gateway) -> Server:
+def build_admin_server(gateway: FullGateway) -> Server:
     """What serves its admins where they have a listener of their own."""
-    return _server(gateway, gateway.access.admin)
+    return server(gateway, route(gateway), gateway.access.admin)
 
 
-def _server(gateway: Gateway, gate: Gate) -> Server:
+def server(gateway: Gateway, handler: Handler, gate: Gate) -> Server:
+    """What has requests answered by `handler` within the limits of the configuration."""
     config = gateway.config.server
     return Server(
-        route(gateway),
+        handler,
         serve.unread(gateway),
-        limits_of(config),
+        limits_of(config, gateway.memory),
         config.drain_seconds,
         config.max_connections,
         gate,
     )
 
 
-def limits_of(config: ServerConfig) -> Limits:
+def limits_of(config: ServerConfig, memory: Memory) -> Limits:
     """The configuration in bytes and seconds."""
     return Limits(
         head=config.max_header_kb * 1024,
@@ -47,39 +52,53 @@ def limits_of(config: ServerConfig) -> Limits:
         body_seconds=config.body_seconds,
         body_rate=config.body_kb_per_second * 1024,
         idle_seconds=config.idle_seconds,
+        memory=memory,
     )
 
 
-def route(gateway: Gateway) -> Handler:
+def route(gateway: FullGateway) -> Handler:
     """The handler of all requests; whether they are allowed was seen before."""
-    scheduled = serve.handler(gateway, serve.schedule)
-    listed = serve.handler(gateway, serve.list_models)
-    passed = serve.handler(gateway, serve.pass_through)
-    own = _own(gateway)
-    proxys = _proxys(gateway)
+    page, forwarded = pages(gateway), forwarding(gateway)
 
-    async def handle(request: Request) -> Reply | None:
-        method, path = request.method, request.path
-        if method == "POST" and path in api.PATHS:
-            return await scheduled(request)
-        if method in ("GET", "HEAD") and path in own:
-            return own[path]()
-        if method == "GET" and path == models.PATH:
-            return await listed(request)
-        if path.startswith("/paceline/"):
-            return await proxys(request)
-        return await passed(request)
+    def handle(request: Request) -> Awaitable[Reply | None]:
+        return page(request) if is_page(request) else forwarded(request)
 
     return handle
 
 
-def _proxys(gateway: Gateway) -> Handler:
-    """The handler of the proxy's own paths that are more than a page."""
+def is_page(request: Request) -> bool:
+    """Whether a request is for the proxy itself."""
+    path = request.path
+    return path.startswith("/paceline/") or (path in PAGES and request.method in ("GET", "HEAD"))
+
+
+def forwarding(gateway: Gateway) -> Handler:
+    """The handler of what engines answer."""
+    scheduled = serve.handler(gateway, serve.schedule)
+    listed = serve.handler(gateway, serve.list_models)
+    passed = serve.handler(gateway, serve.pass_through)
+
+    def handle(request: Request) -> Awaitable[Reply | None]:
+        method, path = request.method, request.path
+        if method == "POST" and path in api.PATHS:
+            return scheduled(request)
+        if method == "GET" and path == models.PATH:
+            return listed(request)
+        return passed(request)
+
+    return handle
+
+
+def pages(gateway: FullGateway) -> Handler:
+    """The handler of what the proxy answers by itself."""
     administered = serve.handler(gateway, serve.administer)
     refused = serve.handler(gateway, serve.refuse)
+    own = _own(gateway)
 
     async def handle(request: Request) -> Reply | None:
         path = request.path
+        if path in own and request.method in ("GET", "HEAD"):
+            return own[path]()
         if path == admin.PATH or path.startswith(f"{admin.PATH}/"):
             return await administered(request)
         return await refused(request)
@@ -87,8 +106,8 @@ def _proxys(gateway: Gateway) -> Handler:
     return handle
 
 
-def _own(gateway: Gateway) -> dict[str, Callable[[], Reply]]:
-    """The pages that are answered here."""
+def _own(gateway: FullGateway) -> dict[str, Callable[[], Reply]]:
+    """The plain pages."""
 
     def health() -> Reply:
         return _status(200, "ok")
@@ -102,7 +121,16 @@ def _own(gateway: Gateway) -> dict[str, Callable[[], Reply]]:
     def state() -> Reply:
         return Reply(200, gateway.state())
 
-    return {"/health": health, "/ready": ready, "/metrics": metrics, "/paceline/state": state}
+    def described() -> Reply:
+        return Reply(200, openapi.document())
+
+    return {
+        "/health": health,
+        "/ready": ready,
+        "/metrics": metrics,
+        "/paceline/state": state,
+        openapi.PATH: described,
+    }
 
 
 def _status(status: int, word: str) -> Reply:

@@ -11,6 +11,7 @@ import structlog
 from paceline.proxy.address import reach
 from paceline.proxy.config import BackendConfig
 from paceline.proxy.directory import Directory, Entry
+from paceline.proxy.standing import Standing
 
 if TYPE_CHECKING:
     from paceline.proxy.driver import Driver
@@ -129,6 +130,7 @@ class Backends:
         """Another engine has the name now."""
         entry.up = False
         entry.models = ()
+        entry.standing = Standing()
         self._pool.drop(entry.id)
         self._driver.backend_reset(entry.id)
         self._monitor.watch(entry)

@@ -12,8 +12,8 @@ from paceline.scheduler.events import Dispatch, Reject
 from paceline.scheduler.types import Request, Usage
 
 if TYPE_CHECKING:
+    from paceline.proxy.decider import Decider
     from paceline.proxy.directory import Directory
-    from paceline.proxy.driver import Driver
 
 
 class Claim(Protocol):
@@ -58,7 +58,7 @@ class Scheduled:
 
     def __init__(
         self,
-        driver: Driver,
+        driver: Decider,
         request: Request,
         record: Record,
         transcript: Transcript | None = None,

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 FILE = click.Path(path_type=Path)
 PORT = click.IntRange(0, 65535)
+WORKERS = click.IntRange(1)
 KV_TOKENS = click.IntRange(1)
 SPEED = click.FloatRange(0, min_open=True)
 
@@ -97,6 +98,7 @@ def cli() -> None:
 @click.option("--port", metavar="N", type=PORT, help="TCP port.  [default: 8000]")
 @click.option("--log-format", type=click.Choice(["console", "json"]), help="[default: console]")
 @click.option("--record", metavar="FILE", help="Append the scheduler's events, for `sim --trace`.")
+@click.option("--workers", metavar="N", type=WORKERS, help="Processes.  [default: 1]")
 @click.option("--replace", metavar="PID", type=int, help="Take over that proxy's port; it drains.")
 def serve(
     path: Path | None,
@@ -106,6 +108,7 @@ def serve(
     port: int | None,
     log_format: str | None,
     record: str | None,
+    workers: int | None,
     replace: int | None,
 ) -> None:
     """Run the proxy.
@@ -116,10 +119,10 @@ def serve(
     """
     from paceline.proxy.load import Flags, load_config
 
-    flags = Flags(host=host, port=port, backends=backends, policy=policy)
+    flags = Flags(host=host, port=port, backends=backends, policy=policy, workers=workers)
     flags.log_format, flags.record = log_format, record
     config = _load(path, flags)
-    from paceline.proxy.life import Plan, run
+    from paceline.proxy.life import CannotReplace, Plan, run
     from paceline.proxy.listen import CannotListen
     from paceline.proxy.recorder import CannotRecord
 
@@ -131,7 +134,7 @@ def serve(
     )
     try:
         run(plan)
-    except (CannotListen, CannotRecord) as error:
+    except (CannotListen, CannotReplace, CannotRecord) as error:
         raise click.ClickException(str(error)) from error
 
 

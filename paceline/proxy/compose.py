@@ -18,20 +18,23 @@ from paceline.proxy import log
 from paceline.proxy.admin import Admin
 from paceline.proxy.app import build_admin_server, build_server
 from paceline.proxy.backends import Backends
-from paceline.proxy.config import Config, PolicyConfig, TracingConfig
+from paceline.proxy.config import Config, PolicyConfig
 from paceline.proxy.directory import Directory
 from paceline.proxy.discovery import Discovery
 from paceline.proxy.driver import Driver
-from paceline.proxy.gateway import Gateway
+from paceline.proxy.gateway import FullGateway
 from paceline.proxy.kv_follower import follower
+from paceline.proxy.memory import Memory
 from paceline.proxy.metrics import CONTENT_TYPE, Metrics
 from paceline.proxy.monitor import Monitor
+from paceline.proxy.quotas import quotas
 from paceline.proxy.ratio import TokenRatio
 from paceline.proxy.recorder import Recorder
 from paceline.proxy.retries import RetryBudget
 from paceline.proxy.secure import Security, secure
 from paceline.proxy.state import state_json
 from paceline.proxy.tokenizing import tokenizers
+from paceline.proxy.tracing import tracing
 from paceline.proxy.upstream import Pool
 from paceline.scheduler.events import Action, BackendChanged, Event
 from paceline.scheduler.policy import Policy
@@ -39,7 +42,6 @@ from paceline.scheduler.scheduler import Scheduler
 
 if TYPE_CHECKING:
     from paceline.proxy.record import Record
-    from paceline.proxy.tracing import Tracing
     from paceline.scheduler.snapshot import Snapshot
 
 SETTLE_SECONDS = 2.0
@@ -69,9 +71,13 @@ class Proxy:
         self._all_up = asyncio.Event()
         self.driver = Driver(scheduler, loop, self._observe)
         self._recorder = recorder
-        self._metrics = Metrics(self.snapshot, *([recorder] if recorder else []))
+        self._metrics = Metrics(
+            self.snapshot,
+            *([recorder] if recorder else []),
+            lines_dropped=lambda: log.stderr().dropped,
+        )
         self._log_request = log.request_logger(config.log)
-        pool = Pool(self.upstream, loop)
+        pool = self._pool(loop)
         seed = secrets.token_bytes(16)
         models = tokenizers(config.models)
         follow = partial(follower, sink=self.driver, models=models, seed=seed)
@@ -79,8 +85,7 @@ class Proxy:
         self.backends = Backends(self._directory, self.driver, pool, self.monitor)
         self.discovery = Discovery(config.discovery, self.backends)
         self._started_at = loop.time()
-        self._tracing = _tracing(config.tracing)
-        self.gateway = Gateway(
+        self.gateway = FullGateway(
             config=structs.replace(config, upstream=self.upstream),
             driver=self.driver,
             pool=pool,
@@ -88,11 +93,13 @@ class Proxy:
             on_record=self._on_record,
             ratio=TokenRatio(),
             retries=RetryBudget(self._started_at),
+            memory=Memory(int(config.server.max_buffered_mb * 2**20), self.driver.retry_after),
+            quotas=quotas(config.limits),
             seed=seed,
             access=security.access,
             salts=security.salts,
             tokenizers=models,
-            tracing=self._tracing,
+            tracing=tracing(config.tracing),
             admin=Admin(self.backends, security.hosts),
             ready=self._ready,
             metrics=lambda: (self._metrics.render(), CONTENT_TYPE),
@@ -102,12 +109,13 @@ class Proxy:
         self.admin_server = build_admin_server(self.gateway)
 
     async def close(self) -> None:
-        """Stop watching the backends."""
+        """Stop watching the backends, and close what is kept open to them."""
         await self.discovery.close()
         await self.backends.close()
         await self.monitor.close()
-        if self._tracing is not None:
-            await self._tracing.close()
+        self.gateway.pool.close()
+        if self.gateway.tracing is not None:
+            await self.gateway.tracing.close()
 
     def snapshot(self) -> Snapshot:
         """The scheduler as it is now."""
@@ -131,6 +139,9 @@ class Proxy:
         """Log in another format or from another level."""
         log.configure(config.log)
         self._log_request = log.request_logger(config.log)
+
+    def _pool(self, loop: asyncio.AbstractEventLoop) -> Pool:
+        return Pool(self.upstream, loop)
 
     def _guarded(self, config: PolicyConfig) -> Policy:
         crashed = False
@@ -171,11 +182,3 @@ class Proxy:
     def _state(self) -> bytes:
         config = structs.replace(self.gateway.config, policy=self.policy)
         return state_json(config, self.snapshot(), self._loop.time() - self._started_at)
-
-
-def _tracing(config: TracingConfig) -> Tracing | None:
-    if not config.endpoint:
-        return None
-    from paceline.proxy.tracing import Tracing  # needs OpenTelemetry, an extra
-
-    return Tracing(config)

@@ -16,10 +16,16 @@ class ServerConfig(Struct, forbid_unknown_fields=True, kw_only=True):
     """Address to listen on; `0.0.0.0` for every interface."""
     port: int = 8000
     """TCP port to listen on; 0 lets the system choose one."""
+    workers: int = 1
+    """Processes that serve the port, with one scheduler among them; with two or more, there is one
+    process more, which decides."""
     max_body_mb: float = 64.0
     """Largest request body in MiB; a larger one is refused with 413."""
     max_header_kb: int = 32
     """Largest request head in KiB; a larger one is refused with 431."""
+    max_buffered_mb: float = 1024.0
+    """Bodies held at once in MiB, waiting or being answered; beyond it requests are refused with
+    503 before they are read."""
     max_connections: int = 8_000
     """Connections from clients that are served at once; one more is refused with 503."""
     head_seconds: float = 10.0
@@ -95,12 +101,43 @@ class UpstreamConfig(Struct, forbid_unknown_fields=True, kw_only=True):
     """Longest wait for the first byte of an answer; none by default, since prefill has no limit."""
     idle_seconds: float = 300.0
     """Longest silence inside an answer."""
+    total_seconds: float | None = None
+    """Longest time from a request's arrival to the end of its answer; clients may set a shorter one
+    with `x-paceline-timeout`."""
+    hang_seconds: float | None = 1.0
+    """A backend that owes answers is left when it has been silent for so long and reacts to no
+    question either; requests of which no byte came go elsewhere."""
+    stuck_seconds: float | None = 30.0
+    """One that reacts is left when it has been silent for so long, its load stands still and it
+    does not generate a token; what it has stays there."""
+    generate_seconds: float | None = None
+    """How often an idle backend is asked for one token; off by default, as it costs one."""
     keepalive_seconds: float = 3.0
     """How long an idle connection is kept: below the 5 s after which uvicorn closes its side."""
     probe_seconds: float = 2.0
     """How often a backend is asked for its health and, when busy, its load."""
     probe_timeout_seconds: float = 5.0
     """Longest wait for the answer to such a question."""
+
+
+class TenantLimits(Struct, forbid_unknown_fields=True, kw_only=True):
+    """What one tenant may have; beyond it requests are refused with 429."""
+
+    requests_per_second: float | None = None
+    """Requests let in a second, on average."""
+    prompt_tokens_per_second: float | None = None
+    """Estimated prompt tokens let in a second, on average."""
+    burst_seconds: float = 10.0
+    """How many seconds' worth of either may come at once."""
+    max_requests: int | None = None
+    """Requests that may wait and run at once."""
+
+
+class LimitsConfig(TenantLimits, forbid_unknown_fields=True, kw_only=True):
+    """`[limits]`: what each tenant may have; those that send no name share one account."""
+
+    tenants: dict[str, TenantLimits] = field(default_factory=dict)
+    """`[limits.tenants.NAME]`: other limits for one tenant, with the same keys."""
 
 
 class LogConfig(Struct, forbid_unknown_fields=True, kw_only=True):
@@ -151,6 +188,10 @@ class BackendConfig(Struct, forbid_unknown_fields=True, kw_only=True):
     """Size of its KV pool in tokens; asked for when not given."""
     max_running: int | None = None
     """Requests that it runs at once; asked for when not given."""
+    pass_priority: Literal["no", "lower_first", "higher_first"] = "no"
+    """Whether requests take `x-paceline-priority` along, as `priority` in their body: `lower_first`
+    for vLLM with `--scheduling-policy priority`, which refuses it otherwise; `higher_first` for
+    SGLang with `--enable-priority-scheduling`."""
     leader_first: bool | None = None
     """Hold requests that share a long prefix until the first of them is computed; on for SGLang."""
     api_key_env: str = ""
@@ -223,6 +264,7 @@ class Config(Struct, forbid_unknown_fields=True, kw_only=True):
     upstream: UpstreamConfig = field(default_factory=UpstreamConfig)
     scheduler: SchedulerConfig = field(default_factory=SchedulerConfig)
     policy: PolicyConfig = field(default_factory=PolicyConfig)
+    limits: LimitsConfig = field(default_factory=LimitsConfig)
     log: LogConfig = field(default_factory=LogConfig)
     tracing: TracingConfig = field(default_factory=TracingConfig)
     models: list[ModelConfig] = field(default_factory=list)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from paceline.engines.base import Kind
 from paceline.proxy.address import Address, reach
 from paceline.proxy.config import BackendConfig
+from paceline.proxy.standing import Standing
 
 
 class Entry(Struct):
@@ -19,6 +20,8 @@ class Entry(Struct):
     kind: Kind | None = None
     models: tuple[str, ...] = ()
     up: bool = False
+    """Whether it is sent requests."""
+    standing: Standing = field(default_factory=Standing)
     draining: bool = False
     """It finishes what it has and gets nothing new."""
 
@@ -68,6 +71,15 @@ class Directory:
         """The address of the backend with this name, whether up or not."""
         entry = self._entries.get(id)
         return None if entry is None else entry.address
+
+    def alone(self, entry: Entry) -> bool:
+        """Whether no other backend that is up serves any of its models."""
+        others = (other for other in self if other is not entry and other.up)
+        return not any(other.serves(model) for other in others for model in entry.models)
+
+    def entry(self, id: str) -> Entry | None:
+        """The backend with this name."""
+        return self._entries.get(id)
 
     def up(self) -> list[Address]:
         """The backends that may be sent requests now."""

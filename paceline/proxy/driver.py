@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from paceline.proxy.decider import Waiter
 from paceline.scheduler.events import (
     Action,
     Arrived,
@@ -39,13 +40,17 @@ class Driver:
         self.scheduler = scheduler
         self._loop = loop
         self._observe = observe
-        self._waiting: dict[str, asyncio.Future[Dispatch | Reject]] = {}
+        self._waiting: dict[str, Waiter] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._due = 0.0  # when it fires; uvloop's own handles cannot always tell
 
     def now(self) -> float:
         """The scheduler's clock."""
         return self._loop.time()
+
+    def retry_after(self) -> float:
+        """Seconds until a part of the queue should have drained."""
+        return self.scheduler.retry_after(self.now())
 
     async def admit(self, request: Request) -> Dispatch | Reject:
         """The decision about a new request; does not wait when it can go at once.
@@ -57,6 +62,14 @@ class Driver:
     async def retry(self, id: str) -> Dispatch | Reject:
         """The backend failed before the first byte: the next decision, elsewhere if possible."""
         return await self._decide(id, Failed(id, retry=True))
+
+    def submit(self, event: Arrived | Failed, id: str, waiter: Waiter) -> None:
+        """As `admit` and `retry`, for a waiter that is told, now or later."""
+        decided = self._feed(event, id)
+        if decided is not None:
+            waiter.set_result(decided)
+        else:
+            self._waiting[id] = waiter
 
     def first_byte(self, id: str) -> None:
         """The first byte of the answer came."""
@@ -72,6 +85,7 @@ class Driver:
 
     def cancelled(self, id: str) -> None:
         """The client went away."""
+        self._waiting.pop(id, None)
         self._feed(Cancelled(id))
 
     def backend_changed(self, spec: BackendSpec) -> None:
@@ -111,8 +125,7 @@ class Driver:
         try:
             return await future
         except asyncio.CancelledError:
-            self._waiting.pop(id, None)
-            self._feed(Cancelled(id))
+            self.cancelled(id)
             raise
 
     def _feed(self, event: Event, own: str = "") -> Dispatch | Reject | None:

@@ -63,7 +63,9 @@ class ApiError(Exception):
 
 REJECTIONS = {
     "queue_full": (429, "Too many requests are waiting; try again later."),
+    "shed": (429, "More important requests took this one's place; try again later."),
     "deadline": (503, "No engine had room for this request in time; try again later."),
+    "no_backend": (503, "No engine that serves `{model}` is up; try again later."),
     "unknown_model": (404, "The model `{model}` does not exist."),
 }
 

@@ -69,6 +69,10 @@ class _Fetch:
         else:
             self._fail("the engine closed the connection")
 
+    def stalled(self) -> None:
+        """The engine hangs."""
+        self._fail("the engine hangs")
+
     def _take(self, data: bytes) -> None:
         if self._head is None:
             self._head, self._data = split_head(self._data + data)

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import asyncio
 
+from paceline.engines import api
 from paceline.proxy.claim import Claim
 from paceline.proxy.client import Client
+from paceline.proxy.directory import Entry
 from paceline.proxy.errors import ApiError
 from paceline.proxy.gateway import Gateway
 from paceline.proxy.heads import request_head
 from paceline.proxy.record import Record
-from paceline.proxy.relay import Outcome, Relay
+from paceline.proxy.relay import NO_REPLY, Outcome, Relay
 from paceline.proxy.request import Request
+from paceline.proxy.standing import Standing
 from paceline.proxy.upstream import ConnectFailed, Connection
 from paceline.proxy.usage import read_usage
 
-UNAVAILABLE = (502, 503)
-"""Statuses of engines that did not take the request: another engine may."""
+UNAVAILABLE = (429, 502, 503, NO_REPLY)
+"""Statuses of engines that did not take the request, or hang: another engine may take it."""
 BODILESS = ("GET", "HEAD", "OPTIONS", "DELETE")
 """Methods without a Content-Length when there is no body."""
 
@@ -26,7 +29,7 @@ class Forward:
 
     It is sent at most twice, and again only while the client has no byte of a reply: to the same
     engine if that closed a kept connection without a word (its idle limit had come), to another if
-    the engine cannot be reached or says that it is unavailable.
+    the engine cannot be reached, says that it is busy or unavailable, or hangs altogether.
     """
 
     def __init__(self, gateway: Gateway, request: Request, record: Record, request_id: str) -> None:
@@ -60,21 +63,46 @@ class Forward:
 
     async def _attempt(self, claim: Claim) -> bool:
         """Whether the claimed backend's reply was passed on; if not, another is to be tried."""
-        pool = self._gateway.pool
+        entry = self._gateway.directory.entry(claim.backend)
         try:
-            backend = self._gateway.directory.get(claim.backend)
-            if backend is None:
+            if entry is None:
                 raise ConnectFailed("it was removed")
-            connection = pool.reuse(backend) or await pool.connect(backend)
-            outcome = await self._send(connection, claim)
-            if outcome is Outcome.DROPPED and connection.reused and self._record.attempts < 2:
-                outcome = await self._send(await pool.connect(backend), claim)
+            outcome = await self._ask(entry, claim)
         except ConnectFailed as failure:
+            if entry is not None:
+                entry.standing.failed(self._gateway.pool.now())
             if self._may_move():
                 return False
             message = f"The engine {claim.backend} cannot be reached: {failure}."
             raise ApiError(502, message, reason="engine_unreachable") from None
         return self._judge(outcome)
+
+    async def _ask(self, entry: Entry, claim: Claim) -> Outcome:
+        """Send it there, and once more if a kept connection was dropped; raises ConnectFailed."""
+        pool, backend = self._gateway.pool, entry.address
+        connection = pool.reuse(backend) or await pool.connect(backend)
+        outcome = await self._send(connection, claim)
+        if outcome is Outcome.DROPPED and connection.reused and self._may_retry():
+            connection = await pool.connect(backend)
+            outcome = await self._send(connection, claim)
+        self._report(entry.standing, outcome, connection)
+        return outcome
+
+    def _report(self, standing: Standing, outcome: Outcome, connection: Connection) -> None:
+        """Tell how the backend did; not when it was a client that ended the reply."""
+        relay, pool = self._relay, self._gateway.pool
+        assert relay is not None
+        if relay.succeeded and outcome is Outcome.COMPLETE:
+            standing.breaker.succeeded()
+        elif outcome is Outcome.BROKEN:
+            if relay.error is not None and relay.error.reason == "engine_failed":
+                standing.failed(pool.now())
+        elif relay.head is not None:
+            in_flight = pool.in_flight(connection.backend.id)
+            advice = relay.head.values(b"retry-after")
+            standing.answered(relay.head.status, pool.now(), in_flight, *advice[:1])
+        elif outcome is Outcome.DROPPED and not connection.reused:
+            standing.failed(pool.now())
 
     def _judge(self, outcome: Outcome) -> bool:
         if outcome is Outcome.HELD:
@@ -101,14 +129,26 @@ class Forward:
             ours=self._our_lines(),
             hold=self._hold,
             on_first_byte=first_byte,
+            deadline=record.deadline,
             transcript=claim.transcript,
         )
         attempt_id = self._request_id
         if record.attempts > 1:
             attempt_id += f"-{record.attempts}"  # engines refuse an id that they know already
-        length = None if not self._body and self._request.method in BODILESS else len(self._body)
+        body = self._ranked(connection.backend.priority)
+        length = None if not body and self._request.method in BODILESS else len(body)
         head = request_head(self._request, connection.backend, attempt_id, length)
-        return await self._relay.run(connection, head, self._body)
+        return await self._relay.run(connection, head, body)
+
+    def _ranked(self, polarity: int) -> bytes:
+        """The body, with the request's priority for an engine that ranks by it.
+
+        It stands last, and of two equal keys every engine's JSON reader takes the last one.
+        """
+        priority = self._record.priority * polarity
+        if not priority or self._record.path not in api.PATHS:
+            return self._body
+        return b'%b,"priority":%d}' % (self._body.rstrip()[:-1], priority)
 
     def _our_lines(self) -> bytes:
         record = self._record
@@ -129,9 +169,10 @@ class Forward:
         return other is not None and other.id != here and self._may_move()
 
     def _may_move(self) -> bool:
-        if self._moved or self._record.attempts > 1:
-            return False
-        return self._gateway.retries.spend(asyncio.get_running_loop().time())
+        return not self._moved and self._may_retry()
+
+    def _may_retry(self) -> bool:
+        return self._record.attempts < 2 and self._gateway.retries.spend(self._gateway.pool.now())
 
     def _end(self, claim: Claim) -> None:
         """Tell the claim and the record how it ended."""

@@ -9,6 +9,8 @@ from msgspec import Struct
 
 from paceline.proxy.config import Config
 from paceline.proxy.directory import Directory
+from paceline.proxy.memory import Memory
+from paceline.proxy.quotas import Quotas
 from paceline.proxy.ratio import TokenRatio
 from paceline.proxy.record import Record
 from paceline.proxy.retries import RetryBudget
@@ -16,19 +18,19 @@ from paceline.proxy.retries import RetryBudget
 if TYPE_CHECKING:
     from paceline.proxy.access import Access
     from paceline.proxy.admin import Admin
-    from paceline.proxy.driver import Driver
+    from paceline.proxy.decider import Decider
     from paceline.proxy.salts import Salts
+    from paceline.proxy.spans import Tracing
     from paceline.proxy.tokenizing import Tokenizers
-    from paceline.proxy.tracing import Tracing
     from paceline.proxy.upstream import Pool
 
 
 class Gateway(Struct, kw_only=True, eq=False):
-    """One proxy: its settings, its parts, and what hangs on its requests."""
+    """What forwarding takes: the settings, the parts, and what hangs on a request."""
 
     config: Config
     """A reload replaces it."""
-    driver: Driver
+    driver: Decider
     pool: Pool
     directory: Directory
     on_record: Callable[[Record], None]
@@ -44,8 +46,17 @@ class Gateway(Struct, kw_only=True, eq=False):
     """What keeps tenants' prompts apart; None where they share prefixes. A reload replaces it."""
     tokenizers: Tokenizers
     """Makes token ids of prompts, for the models that have one."""
+    memory: Memory
+    """What all request bodies together may take."""
+    quotas: Quotas | None = None
+    """What each tenant may have, where that is limited. A reload replaces it."""
     tracing: Tracing | None = None
     """What traces requests, where that is wanted."""
+
+
+class FullGateway(Gateway, kw_only=True, eq=False):
+    """One proxy: with what is behind its own pages, too."""
+
     admin: Admin
     """Shows and changes the backends."""
     ready: Callable[[], bool]

@@ -25,6 +25,9 @@ from paceline.proxy.request import Reply, Request
 LINGER_SECONDS = 1.0
 """How long a connection without a request is kept once the proxy stops: the next request may be on
 its way, and would be lost."""
+MAX_FRAMING = 16
+"""Bytes that may come for each byte of a body, sizes and extensions of chunks included: a chunk of
+one byte takes 6; more is an extension that nobody reads, or an attack."""
 MAX_PIPELINED = 8
 """Requests read ahead of their turn; then the client has to wait."""
 
@@ -91,6 +94,7 @@ class Inbound(BaseProtocol):
         self._ending = False  # the next answer is the last one
         self._current: Request | None = None
         self._upload_began = 0.0
+        self._received = 0  # bytes since then
         self._patience = Patience(loop, self._late)
         self._drained: asyncio.Future[None] | None = None
 
@@ -121,11 +125,16 @@ class Inbound(BaseProtocol):
             self._task.cancel()
         if self._uploading is not None:
             self._unread(self._uploading[0], None)
+        # All these refer back to here; bodies must not wait for the collector to find that out.
+        self._task = self._uploading = self._current = None
+        self._queue.clear()
+        del self._requests, self._parser
         self._wake_writer()
 
     def data_received(self, data: bytes) -> None:
         if self._last:
             return
+        self._received += len(data)
         try:
             messages, upgraded, _ = self._requests.feed_data(data)
         except HttpProcessingError as error:
@@ -136,7 +145,7 @@ class Inbound(BaseProtocol):
                 messages = self._checked(messages)
             self._queue.extend(messages)
             self._head_begun = False
-        elif self._idle and not self._head_begun:
+        elif data and self._idle and not self._head_begun:
             self._head_begun = True
             self._patience.wait(self._limits.head_seconds)
         self._in_parts = not messages
@@ -197,12 +206,10 @@ class Inbound(BaseProtocol):
             return
         if b"expect" in request.noted and request.http11:
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        if reader.is_eof():
-            self._begin(request, reader)
-        else:
-            self._uploading = (request, reader)
-            self._upload_began = self._loop.time()
-            self._upload()
+        self._uploading = (request, reader)
+        self._upload_began = self._loop.time()
+        self._received = 0
+        self._upload()
         if self._held and not self._queue:
             self._read_on()
 
@@ -210,12 +217,18 @@ class Inbound(BaseProtocol):
         """More of a body came."""
         assert self._uploading is not None
         request, reader = self._uploading
-        if reader.exception() is not None:
-            error = ApiError(400, "The request's body is malformed.", reason="bad_request")
+        try:
+            if reader.exception() is not None:
+                message = "The request's body is malformed."
+                raise ApiError(400, message, reason="bad_request")
+            checks.take_in(request, reader.total_bytes, self._limits)
+            if self._received > self._limits.head + MAX_FRAMING * reader.total_bytes:
+                message = "The chunks' framing is too large."
+                raise ApiError(400, message, reason="bad_request")
+        except ApiError as error:
             self._refuse(error, request)
-        elif reader.total_bytes > self._limits.body:
-            self._refuse(checks.too_large(self._limits), request)
-        elif reader.is_eof():
+            return
+        if reader.is_eof():
             self._uploading = None
             self._begin(request, reader)
         else:
@@ -228,9 +241,9 @@ class Inbound(BaseProtocol):
         return min(self._loop.time(), slowest) + limits.body_seconds
 
     def _begin(self, request: Request, reader: StreamReader) -> None:
-        request.body = reader.read_nowait()
         self._patience.rest()
         self._task = self._loop.create_task(self._answer(request))
+        request.body = reader.read_nowait()  # comes back to `data_received`: the task must be there
 
     async def _answer(self, request: Request) -> None:
         """Have one request answered, then go on with the next."""
@@ -255,6 +268,7 @@ class Inbound(BaseProtocol):
         else:
             self._last = True
             self.transport.close()
+            self._patience.wait(self._limits.idle_seconds)  # for a client that reads no answers
 
     def _read_on(self) -> None:
         """The last of those read ahead was taken up: have the next ones."""
@@ -282,13 +296,24 @@ class Inbound(BaseProtocol):
             reply = told or response(error, "/v1/", {})
             bodiless = request is not None and request.method == "HEAD"
             self.transport.write(reply.encode(keep_alive=False, bodiless=bodiless))
+            self._hang_up()
+
+    def _hang_up(self) -> None:
+        """Close, but read on for a while: to close on unread bytes would take the answer back."""
+        assert self.transport is not None
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+            self._patience.wait(LINGER_SECONDS)
+        else:
             self.transport.close()
 
     def _late(self) -> None:
         """The client took too long."""
         if self.transport is None:
             return
-        if self._uploading is not None:
+        if self._last:
+            self.transport.abort()  # it does not even read
+        elif self._uploading is not None:
             late = ApiError(408, "The request's body did not come.", reason="timeout")
             self._refuse(late, self._uploading[0])
         elif self._head_begun:
@@ -296,6 +321,7 @@ class Inbound(BaseProtocol):
         else:
             self._last = True
             self.transport.close()
+            self._patience.wait(LINGER_SECONDS)
 
     def _wake_writer(self) -> None:
         if self._drained is not None and not self._drained.done():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
 import signal
 from collections.abc import Callable
@@ -18,20 +17,25 @@ from paceline.engines.emulator.app import start_emulator
 from paceline.engines.emulator.config import EmulatorConfig
 from paceline.proxy import log
 from paceline.proxy.banner import banner
+from paceline.proxy.collector import spare_the_collector
 from paceline.proxy.compose import Proxy
 from paceline.proxy.config import BackendConfig, Config
 from paceline.proxy.listen import listening, open_files, run_loop, stop_signal
 from paceline.proxy.recorder import Recorder
 from paceline.proxy.reload import Reloader, reloading
 from paceline.proxy.secure import Security, secure
+from paceline.proxy.workers.crew import staffed
+from paceline.proxy.workers.parent import Parent
 
 if TYPE_CHECKING:
     from paceline.scheduler.snapshot import Snapshot
 
 EMULATED = (EmulatorConfig(kind="vllm"), EmulatorConfig(kind="sglang"))
 """What stands in for engines when none is configured."""
-COLLECT_AFTER = 50_000
-"""New objects before the collector looks for cycles: a few MB."""
+
+
+class CannotReplace(Exception):
+    """This proxy would serve worse than the one it was to replace; one line for the operator."""
 
 
 class Plan(Struct, frozen=True, kw_only=True):
@@ -47,7 +51,10 @@ class Plan(Struct, frozen=True, kw_only=True):
 
 
 def run(plan: Plan) -> None:
-    """Serve until SIGTERM or SIGINT; raises CannotListen, CannotRecord and ConfigError."""
+    """Serve until SIGTERM or SIGINT.
+
+    Raises CannotListen, CannotReplace, CannotRecord and ConfigError.
+    """
     run_loop(serve(plan))
 
 
@@ -60,12 +67,12 @@ async def serve(plan: Plan) -> None:
         stopped = stack.enter_context(stop_signal())
         recorder = _recorder(plan.config, stack)
         config = await _with_backends(plan.config, stack)
-        proxy = Proxy(config, security, recorder)
+        proxy = _proxy(config, security, recorder)
         proxy.monitor.start()
         proxy.discovery.start()
         stack.push_async_callback(proxy.close)
         if plan.replaces is not None:
-            await proxy.settled()  # the other one serves meanwhile
+            await _be_ready(proxy)  # the other one serves meanwhile
         base = await _open(proxy, config, security, stack, shared=plan.replaces is not None)
         await proxy.settled()
         spare_the_collector()
@@ -73,11 +80,17 @@ async def serve(plan: Plan) -> None:
         await stack.enter_async_context(reloading(reloader, plan.file))
         _announce(config, base, proxy.snapshot())
         if plan.replaces is not None:
-            os.kill(plan.replaces, signal.SIGTERM)
+            _stop(plan.replaces)
         number = await stopped
         proxy.stopping = True
         structlog.get_logger().info("draining", signal=number.name)
         await asyncio.sleep(proxy.gateway.config.server.grace_seconds)
+
+
+async def _be_ready(proxy: Proxy) -> None:
+    await proxy.settled()
+    if not proxy.gateway.ready():
+        raise CannotReplace("no backend is up: the other proxy goes on")
 
 
 async def _open(
@@ -89,8 +102,17 @@ async def _open(
         place = listening(proxy.admin_server, admin.host, admin.port, security.tls, shared=shared)
         url = await stack.enter_async_context(place)
         structlog.get_logger().info("admins", address=url)
+    if isinstance(proxy, Parent):
+        return await stack.enter_async_context(staffed(proxy, config, shared=shared))
     place = listening(proxy.server, at.host, at.port, security.tls, shared=shared)
     return await stack.enter_async_context(place)
+
+
+def _stop(process: int) -> None:
+    try:
+        os.kill(process, signal.SIGTERM)
+    except OSError as error:  # gone already, or another user's
+        structlog.get_logger().warning("not replaced", process=process, error=error.strerror)
 
 
 def _need_files(connections: int) -> None:
@@ -102,15 +124,9 @@ def _need_files(connections: int) -> None:
         )
 
 
-def spare_the_collector() -> None:
-    """Let Python's cycle collector leave alone what stays, and look at the rest less often.
-
-    A request leaves no cycles behind, but each look goes through all that is young: at the usual
-    700 objects that is every few requests, 4% of the time (docs/performance.md).
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(COLLECT_AFTER)
+def _proxy(config: Config, security: Security, recorder: Recorder | None) -> Proxy:
+    """All of it in this process, or the part that decides for the workers."""
+    return (Parent if config.server.workers > 1 else Proxy)(config, security, recorder)
 
 
 def _recorder(config: Config, stack: AsyncExitStack) -> Recorder | None:

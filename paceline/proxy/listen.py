@@ -75,8 +75,31 @@ async def listening(
         await server.drain()
 
 
+@asynccontextmanager
+async def reserved(host: str, port: int, *, shared: bool) -> AsyncIterator[int]:
+    """Hold a port inside the block for other processes of this user, which listen there.
+
+    Yields its number; nobody is served here. Raises CannotListen, `shared` as for `listening`.
+    """
+    try:
+        if port and not shared:
+            await _must_be_free(host, port)
+        holder = await _listen(asyncio.Protocol, host, port, None, start=False)
+    except OSError as error:
+        raise CannotListen(host, port, error) from error
+    try:
+        yield holder.sockets[0].getsockname()[1]
+    finally:
+        holder.close()
+
+
 async def _listen(
-    factory: Callable[[], asyncio.Protocol], host: str, port: int, tls: ssl.SSLContext | None
+    factory: Callable[[], asyncio.Protocol],
+    host: str,
+    port: int,
+    tls: ssl.SSLContext | None,
+    *,
+    start: bool = True,
 ) -> asyncio.Server:
     return await asyncio.get_running_loop().create_server(
         factory,
@@ -86,6 +109,7 @@ async def _listen(
         reuse_port=hasattr(socket, "SO_REUSEPORT") or None,
         ssl=tls,
         ssl_handshake_timeout=None if tls is None else HANDSHAKE_SECONDS,
+        start_serving=start,
     )
 
 

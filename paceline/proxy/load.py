@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib.util import find_spec
 from ipaddress import ip_address
 from pathlib import Path
@@ -52,6 +52,7 @@ class Flags(Struct, kw_only=True):
     policy: str | None = None
     log_format: str | None = None
     record: str | None = None
+    workers: int | None = None
 
 
 def load_config(path: Path | None, flags: Flags | None = None) -> Config:
@@ -79,6 +80,7 @@ def _overlay(config: Config, flags: Flags) -> Config:
     for section, key, value in (
         ("server", "host", flags.host),
         ("server", "port", flags.port),
+        ("server", "workers", flags.workers),
         ("log", "format", flags.log_format),
         ("log", "record", flags.record),
     ):
@@ -114,10 +116,18 @@ def _numbers(struct: Struct, path: str) -> Iterator[tuple[str, float]]:
             yield from _numbers(value, f"{path}.{name}")
         elif isinstance(value, int | float) and not isinstance(value, bool):
             yield f"{path}.{name}", value
-        elif isinstance(value, list):
-            for i, item in enumerate(value):
-                if isinstance(item, Struct):
-                    yield from _numbers(item, f"{path}.{name}[{i}]")
+        for key, item in _items(value):
+            if isinstance(item, Struct):
+                yield from _numbers(item, f"{path}.{name}{key}")
+
+
+def _items(value: object) -> Iterable[tuple[str, object]]:
+    """What is in a list or a table, with its part of the path."""
+    if isinstance(value, list):
+        return ((f"[{i}]", item) for i, item in enumerate(value))
+    if isinstance(value, dict):
+        return ((f".{name}", item) for name, item in value.items())
+    return ()
 
 
 def _check_number(path: str, value: float) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
+import atexit
 import logging
+import os
 import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any, TextIO
+from functools import cache
+from typing import Any, TextIO, cast
 
 import msgspec
 import structlog
@@ -16,12 +18,19 @@ from msgspec import Struct
 from structlog.typing import Processor
 
 from paceline.proxy.config import LogConfig
+from paceline.proxy.lines import Lines
 from paceline.proxy.record import Record
 from paceline.scheduler.choice import REASONS
 
 WHY = REASONS | {
     "queue_full": "refused: the queue is full",
+    "shed": "refused: more important ones took its place in a full queue",
     "deadline": "refused: it had waited as long as it may",
+    "no_backend": "refused: no backend was up in time",
+    "memory": "refused: too many bytes of requests are held",
+    "tenant_requests": "refused: its tenant has too many requests",
+    "tenant_rate": "refused: its tenant sends too many requests a second",
+    "tenant_tokens": "refused: its tenant sends too many prompt tokens a second",
     "unknown_model": "refused: no backend serves the model",
 }
 """Every reason, in words: why a request went when it did, or why it was refused."""
@@ -50,6 +59,21 @@ class RequestLine(Struct, omit_defaults=True):
     attempts: int = 1
 
 
+LAST_SECONDS = 1.0
+"""How long the end of the process waits for the last lines."""
+
+
+@cache
+def stderr() -> Lines:
+    """What writes all lines of this process."""
+    lines = Lines(lambda: sys.stderr, _dropped)
+    atexit.register(lines.drain, LAST_SECONDS)
+    return lines
+
+
+os.register_at_fork(after_in_child=stderr.cache_clear)  # threads stay behind
+
+
 def configure(config: LogConfig) -> None:
     """Make structlog print to stderr in the configured format and from the configured level."""
     processors: list[Processor] = [
@@ -67,7 +91,7 @@ def configure(config: LogConfig) -> None:
     structlog.configure(
         processors=processors,
         wrapper_class=structlog.make_filtering_bound_logger(_number(config.level)),
-        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(cast(TextIO, stderr())),
     )
 
 
@@ -83,7 +107,7 @@ def request_logger(
     """
     if _number(config.level) > logging.INFO:
         return lambda record: None
-    out = write or Batch(sys.stderr).write
+    out = write or stderr().write
     render = _json if config.format == "json" else _console
     stamp = Stamp()
 
@@ -93,24 +117,9 @@ def request_logger(
     return log_request
 
 
-class Batch:
-    """Writes all lines of one turn of the loop at once: a system call costs more than a line."""
-
-    def __init__(self, file: TextIO) -> None:
-        self._file = file
-        self._lines: list[str] = []
-        self._loop = asyncio.get_running_loop()
-
-    def write(self, line: str) -> None:
-        """Write it before the loop looks for anything else to do."""
-        if not self._lines:
-            self._loop.call_soon(self._flush)
-        self._lines.append(line)
-
-    def _flush(self) -> None:
-        text = "".join(self._lines)
-        self._lines.clear()
-        self._file.write(text)
+def _dropped(count: int) -> str:
+    """The line that stands for those that nobody read in time; it reads in both formats."""
+    return _dumps({"level": "warning", "event": "log lines dropped", "count": count}) + "\n"
 
 
 def _number(level: str) -> int:

@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterator
 
 from prometheus_client import CollectorRegistry, Info, ProcessCollector
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
-from prometheus_client.metrics_core import Metric
+from prometheus_client.metrics_core import CounterMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from paceline import __version__
 from paceline.proxy.gauges import SchedulerCollector
 from paceline.proxy.record import Record
-from paceline.proxy.tallies import Count, Histogram
+from paceline.proxy.tallies import Count, Histogram, Tallies
 from paceline.scheduler.snapshot import Snapshot
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
@@ -30,13 +30,21 @@ TOTAL_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 60, 120, 300, 600,
 class Metrics:
     """Counts requests and reads the scheduler; has a registry of its own."""
 
-    def __init__(self, snapshot: Callable[[], Snapshot], *others: Collector) -> None:
+    def __init__(
+        self,
+        snapshot: Callable[[], Snapshot] | None = None,
+        *others: Collector,
+        lines_dropped: Callable[[], int] = lambda: 0,
+    ) -> None:
+        """Without `snapshot` it counts only, to be added to another's."""
         self._registry = CollectorRegistry()
         self._families = _Families()
         self._models = {""}
         self._routes: dict[tuple[str, str], _Route] = {}
         self._registry.register(self._families)
-        self._registry.register(SchedulerCollector(snapshot))
+        if snapshot is not None:
+            self._registry.register(SchedulerCollector(snapshot))
+        self._registry.register(_Dropped(lines_dropped))
         for other in others:
             self._registry.register(other)
         ProcessCollector(registry=self._registry)
@@ -63,6 +71,26 @@ class Metrics:
         """Count a reload: `taken` or `refused`."""
         self._families.reloads.values[(result,)] += 1
 
+    def worker_restarted(self) -> None:
+        """Count a worker that died and was started anew."""
+        self._families.restarts.values[()] += 1
+
+    def take(self) -> Tallies:
+        """What was counted since the last time, for another process to add to its own."""
+        families = vars(self._families).items()
+        return Tallies(
+            {name: one.take() for name, one in families if isinstance(one, Count)},
+            {name: one.take() for name, one in families if isinstance(one, Histogram)},
+        )
+
+    def add(self, tallies: Tallies) -> None:
+        """Count what another process has counted."""
+        families = vars(self._families)
+        for name, counted in tallies.counts.items():
+            families[name].add(counted)
+        for name, seen in tallies.spreads.items():
+            families[name].add(seen)
+
     def render(self) -> bytes:
         """The page in Prometheus's text format, to be served as `CONTENT_TYPE`."""
         return generate_latest(self._registry)
@@ -72,6 +100,22 @@ class Metrics:
         if route is None:
             route = self._routes[model, backend] = _Route(self._families, model, backend)
         return route
+
+
+class _Dropped(Collector):
+    """Log lines that nobody read in time."""
+
+    def __init__(self, count: Callable[[], int]) -> None:
+        self._count = count
+
+    def describe(self) -> Iterator[Metric]:
+        """Nothing, as everywhere here."""
+        return iter(())
+
+    def collect(self) -> Iterator[Metric]:
+        """The count now."""
+        doc = "Log lines dropped because stderr stalled."
+        yield CounterMetricFamily("paceline_log_lines_dropped", doc, value=self._count())
 
 
 class _Families(Collector):
@@ -84,6 +128,7 @@ class _Families(Collector):
         self.crashes = Count("policy_crashes", "Calls in which the policy failed.")
         self.crashes.values[()] = 0.0
         self.reloads = Count("reloads", "Reloads of the configuration.", "result")
+        self.restarts = Count("worker_restarts", "Workers that died and were started anew.")
         self.retries = Count("retries", "Further attempts after a backend failed.", *at)
         self.prompt = Count("prompt_tokens", "Prompt tokens: reported, else estimated.", *at)
         self.output = Count("output_tokens", "Output tokens that backends reported.", *at)

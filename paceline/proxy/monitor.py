@@ -1,4 +1,4 @@
-"""Runs one watch a backend on the event loop, from `start` to `close`."""
+"""Runs one watch and one guard a backend on the event loop, from `start` to `close`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import aiohttp
 
 from paceline.proxy.config import UpstreamConfig
 from paceline.proxy.directory import Directory, Entry
+from paceline.proxy.guard import Guard
 from paceline.proxy.probe import Probe, open_session
 from paceline.proxy.watch import Requests, Sink, Watch
 
@@ -48,9 +49,12 @@ class Monitor:
         assert self._session is not None
         self.forget(entry.id)
         probe = Probe(self._session, entry.address, self._config.probe_timeout_seconds)
-        watch = Watch(entry, probe, self._sink, self._requests, self._config)
+        sink, requests, config = self._sink, self._requests, self._config
+        watch = Watch(entry, probe, sink, requests, config, self._directory.alone)
+        guard = Guard(entry, watch, sink, requests, config)
         self._watches[entry.id] = watch
-        self._tasks[entry.id] = asyncio.create_task(watch.run(), name=f"watch {entry.id}")
+        for name, work in ((entry.id, watch.run()), (f"guard {entry.id}", guard.run())):
+            self._tasks[name] = asyncio.create_task(work, name=f"watch {name}")
         self._listen(entry)
 
     def refresh(self, id: str) -> None:
@@ -74,7 +78,7 @@ class Monitor:
         """Stop watching this one, if it is watched."""
         self._watches.pop(id, None)
         self._followed.pop(id, None)
-        for name in (id, f"follow {id}"):
+        for name in (id, f"guard {id}", f"follow {id}"):
             if (task := self._tasks.pop(name, None)) is not None:
                 task.cancel()
 

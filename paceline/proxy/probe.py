@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from contextlib import AbstractAsyncContextManager
 
 import aiohttp
+import msgspec
 from msgspec import Struct
 
 from paceline.proxy.address import Address
+
+COMPLETIONS = "/v1/completions"
 
 
 class Reply(Struct, frozen=True):
@@ -30,22 +34,64 @@ class Probe:
         self._session = session
         self._address = address
         self._timeout = aiohttp.ClientTimeout(total=timeout)
-        self._headers = {"Authorization": f"Bearer {address.key}"} if address.key else None
+        self._headers = {"Authorization": f"Bearer {address.key}"} if address.key else {}
 
     async def ask(self, path: str) -> Reply | None:
         """The answer, or None when there was none in time."""
-        url = self._address.url(path)
         try:
-            async with self._session.get(
-                url,
-                timeout=self._timeout,
-                headers=self._headers,
-                ssl=self._address.context or True,
-                allow_redirects=False,  # whoever answers there must not send us elsewhere
-            ) as response:
+            async with self._request("GET", path, self._timeout) as response:
                 return Reply(response.status, await response.read())
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
             return None
+
+    async def reacts(self, paths: Iterable[str], seconds: float) -> bool:
+        """Whether it does anything at all within the time, be it to refuse the connection."""
+        timeout = aiohttp.ClientTimeout(total=seconds)
+        asks = [asyncio.ensure_future(self._reaction(path, timeout)) for path in set(paths)]
+        try:
+            for reaction in asyncio.as_completed(asks):
+                if await reaction:
+                    return True
+            return False
+        finally:
+            for ask in asks:
+                ask.cancel()
+            await asyncio.gather(*asks, return_exceptions=True)
+
+    async def generate(self, model: str) -> Reply | None:
+        """The answer to a request for one token."""
+        wanted = {"model": model, "prompt": "ping", "max_tokens": 1}
+        body = msgspec.json.encode(wanted)
+        try:
+            async with self._request("POST", COMPLETIONS, self._timeout, body) as response:
+                return Reply(response.status, await response.read())
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
+            return None
+
+    async def _reaction(self, path: str, timeout: aiohttp.ClientTimeout) -> bool:
+        try:
+            async with self._request("GET", path, timeout):
+                return True
+        except TimeoutError:
+            return False
+        except (aiohttp.ClientError, OSError, ValueError):
+            return True
+
+    def _request(
+        self, method: str, path: str, timeout: aiohttp.ClientTimeout, body: bytes | None = None
+    ) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
+        headers = dict(self._headers)
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+        return self._session.request(
+            method,
+            self._address.url(path),
+            data=body,
+            timeout=timeout,
+            headers=headers,
+            ssl=self._address.context or True,
+            allow_redirects=False,  # whoever answers there must not send us elsewhere
+        )
 
     async def ask_all(self, paths: Iterable[str]) -> dict[str, bytes]:
         """The bodies of those answers that were 200, by path; all are asked at once."""

@@ -20,6 +20,8 @@ class Record(Struct, kw_only=True):
     arrived_at: float = 0.0
     dispatched_at: float | None = None
     first_byte_at: float | None = None
+    deadline: float | None = None
+    """When the client stops to want it."""
     ended_at: float | None = None
     backend: str = ""
     reason: str = ""

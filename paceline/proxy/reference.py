@@ -16,9 +16,10 @@ HEAD = """# Configuration
 
 One TOML file, named with `paceline serve -c FILE`; without one, every setting has the default shown
 here. `paceline check -c FILE` validates it. An unknown key or a wrong type is refused in one line
-that names file and key. The command line overrides the file: `--host`, `--port`, `--log-format`,
-`--record`, `--policy` and `--backend` (which replaces all `[[backends]]`). No setting is read from
-the environment.
+that names file and key. The command line overrides the file: `--host`, `--port`, `--workers`,
+`--log-format`, `--record`, `--policy` and `--backend` (which replaces all `[[backends]]`). Settings
+are not read from the environment; those that end in `_env` name a variable with a secret. Files are
+looked for from the working directory. SIGHUP reads the file again ([Operations](operations.md)).
 
 ```toml
 [policy]

@@ -24,6 +24,14 @@ STREAM_END = b"data: [DONE]\n\n"
 
 NOTHING = Length(0)
 """What is known of a body before its head has come."""
+NO_REPLY = 0
+"""Stands for the status of an engine that was found to hang."""
+BUSY = (429, 503)
+"""Statuses that come with a Retry-After."""
+RETRY_AFTER = b"Retry-After: 1\r\n"
+"""Where the engine names no time itself: the shortest that the header can express."""
+UNBUFFERED = ((b"x-accel-buffering", b"no"), (b"cache-control", b"no-cache"))
+"""What keeps nginx and caches from collecting a stream before they pass it on."""
 
 
 class Outcome(enum.Enum):
@@ -32,7 +40,7 @@ class Outcome(enum.Enum):
     COMPLETE = enum.auto()
     """The whole reply was passed on."""
     HELD = enum.auto()
-    """The reply's status was to be held back: nothing was passed on."""
+    """The reply's status was to be held back, or the engine hangs: nothing was passed on."""
     DROPPED = enum.auto()
     """The connection closed before the first byte of a reply."""
     BROKEN = enum.auto()
@@ -50,6 +58,7 @@ class Relay:
         "_client",
         "_config",
         "_connection",
+        "_deadline",
         "_framing",
         "_hold",
         "_last",
@@ -78,8 +87,10 @@ class Relay:
         ours: bytes,
         hold: Callable[[int], bool],
         on_first_byte: Callable[[], None],
+        deadline: float | None = None,
         transcript: Transcript | None = None,
     ) -> None:
+        """`hold` tells whether a reply with a status is dropped; `deadline` ends all waiting."""
         self.head: ReplyHead | None = None
         self.outcome: Outcome | None = None
         self.error: ApiError | None = None
@@ -90,6 +101,7 @@ class Relay:
         self._ours = ours
         self._hold = hold
         self._on_first_byte = on_first_byte
+        self._deadline = deadline
         self._transcript = transcript
         self._loop = asyncio.get_running_loop()
         self._wake = self._loop.create_future()
@@ -154,6 +166,11 @@ class Relay:
         else:
             self._break(502, "The engine closed the connection in the middle of its reply.")
 
+    def stalled(self) -> None:
+        """The engine hangs; nothing came of this reply, so it may be asked for elsewhere."""
+        if self.outcome is None and self.head is None and not self._buffer and self._hold(NO_REPLY):
+            self._settle(Outcome.HELD)
+
     @property
     def _reusable(self) -> bool:
         return (
@@ -173,7 +190,10 @@ class Relay:
         if self._hold(head.status):
             self._settle(Outcome.HELD)
         else:
-            lines = self._client.frame(head, self._framing, self._ours)
+            ours = self._ours
+            if head.status in BUSY or not isinstance(self._framing, Length):
+                ours += _additions(head)
+            lines = self._client.frame(head, self._framing, ours)
             self._pass_on(lines, self._buffer)
 
     def _pass_on(self, lines: bytes, data: bytes) -> None:
@@ -234,9 +254,13 @@ class Relay:
         )
 
     def _arm(self) -> None:
-        """Watch for silence, if there is a limit on it at this stage."""
-        if self._patience is not None:
-            self._timer = self._loop.call_at(self._quiet() + self._patience, self._check)
+        """Watch the time, if there is a limit on it at this stage."""
+        limit = self._deadline
+        if self._patience is not None and not self._paused:
+            silent = self._quiet() + self._patience
+            limit = silent if limit is None else min(silent, limit)
+        if limit is not None:
+            self._timer = self._loop.call_at(limit, self._check)
 
     def _quiet(self) -> float:
         """Since when the engine has been silent; a head alone is no sign of an answer."""
@@ -246,12 +270,21 @@ class Relay:
     def _check(self) -> None:
         """The limit may have passed: one timer looks at the last read, instead of one a read."""
         self._timer = None
-        if self.outcome is not None or self._paused or self._patience is None:
+        if self.outcome is not None:
             return
-        if self._loop.time() >= self._quiet() + self._patience:
+        now = self._loop.time()
+        if self._deadline is not None and now >= self._deadline:
+            self._break(504, "The request's time was up.", "timeout")
+        elif self._silent(now):
             self._break(504, f"The engine was silent for {self._patience:g} s.")
         else:
             self._arm()
+
+    def _silent(self, now: float) -> bool:
+        """Whether the engine has been silent for too long."""
+        if self._paused or self._patience is None:
+            return False
+        return now >= self._quiet() + self._patience
 
     async def _drain(self) -> None:
         """Let the engine wait until the client has caught up; give up on one that stops."""
@@ -264,8 +297,9 @@ class Relay:
         self._paused = False
         self._quiet_since = self._loop.time()
         self._connection.resume()
-        if self._timer is None:
-            self._arm()
+        if self._timer is not None:
+            self._timer.cancel()
+        self._arm()
 
     def _last_event(self, error: ApiError) -> bytes:
         """An event that tells of `error`, after the end of one that was cut short."""
@@ -281,10 +315,20 @@ class Relay:
         if not self._wake.done():
             self._wake.set_result(None)
 
-    def _break(self, status: int, message: str) -> None:
-        """The engine failed: end the client's reply if it has begun, else leave that to others."""
-        self.error = ApiError(status, message, reason="engine_failed")
+    def _break(self, status: int, message: str, reason: str = "engine_failed") -> None:
+        """There is no whole reply: cut the client's if it has begun, else others answer it."""
+        self.error = ApiError(status, message, reason=reason)
         if self._client.started:
             told = self._boundary and self.head is not None and self.head.is_sse
             self._client.cut(self._last_event(self.error) if told else b"")
         self._settle(Outcome.BROKEN)
+
+
+def _additions(head: ReplyHead) -> bytes:
+    """Lines that the engine should have sent."""
+    sent = {name.lower() for name, _ in head.headers}
+    if head.status in BUSY:
+        return b"" if b"retry-after" in sent else RETRY_AFTER
+    if not head.is_sse:
+        return b""
+    return b"".join(b"%b: %b\r\n" % pair for pair in UNBUFFERED if pair[0] not in sent)

@@ -17,7 +17,10 @@ from paceline.proxy import tls
 from paceline.proxy.app import limits_of
 from paceline.proxy.config import Config, ServerConfig
 from paceline.proxy.load import ConfigError
+from paceline.proxy.memory import Memory
+from paceline.proxy.quotas import quotas
 from paceline.proxy.secure import Security, files, secure
+from paceline.proxy.server import Server
 
 if TYPE_CHECKING:
     from paceline.proxy.compose import Proxy
@@ -28,6 +31,7 @@ whoever writes the file should be done."""
 FIXED = (
     "server.host",
     "server.port",
+    "server.workers",
     "tls.client_ca_file",
     "admin.host",
     "admin.port",
@@ -101,7 +105,10 @@ class Reloader:
         gateway.salts = security.salts
         gateway.admin.hosts = security.hosts
         gateway.config = structs.replace(config, upstream=proxy.upstream)
-        self._limit(config.server)
+        if config.limits != self.config.limits:
+            gateway.quotas = quotas(config.limits)
+        for server in (proxy.server, proxy.admin_server):
+            limit(server, config.server, gateway.memory)
         if config.scheduler != self.config.scheduler:
             proxy.backends.refresh()
         if config.log != self.config.log:
@@ -110,11 +117,13 @@ class Reloader:
             proxy.use(config.policy)
         proxy.backends.follow(self.config.backends, config.backends)
 
-    def _limit(self, config: ServerConfig) -> None:
-        for server in (self._proxy.server, self._proxy.admin_server):
-            server.limits = limits_of(config)
-            server.drain_seconds = config.drain_seconds
-            server.max_connections = config.max_connections
+
+def limit(server: Server, config: ServerConfig, memory: Memory) -> None:
+    """Have a server keep to other limits from its next connection on."""
+    memory.limit = int(config.max_buffered_mb * 2**20)
+    server.limits = limits_of(config, memory)
+    server.drain_seconds = config.drain_seconds
+    server.max_connections = config.max_connections
 
 
 def adopt(settings: Struct, others: Struct) -> None:

@@ -9,6 +9,7 @@ from aiohttp.http import HttpVersion11, RawRequestMessage
 
 if TYPE_CHECKING:
     from paceline.proxy.inbound import Inbound
+    from paceline.proxy.memory import Hold
 
 
 HOP_BY_HOP = frozenset(
@@ -39,7 +40,7 @@ REPLACED = HOP_BY_HOP | {
 LISTS = frozenset((b"connection", b"x-forwarded-for"))
 """Headers whose values add up when they come more than once."""
 
-NOTED = frozenset((b"x-paceline-priority", b"x-paceline-tenant"))
+NOTED = frozenset((b"x-paceline-priority", b"x-paceline-tenant", b"x-paceline-timeout"))
 """What is read here and passed on as well."""
 
 CREDENTIALS = frozenset((b"authorization", b"x-api-key"))
@@ -62,6 +63,7 @@ class Request:
         "body",
         "credentials",
         "headers",
+        "hold",
         "http11",
         "inbound",
         "keep_alive",
@@ -74,6 +76,7 @@ class Request:
         "remote",
         "tenant",
         "url",
+        "version",
     )
 
     def __init__(self, message: RawRequestMessage, inbound: Inbound, remote: str) -> None:
@@ -86,6 +89,7 @@ class Request:
         """The path alone, unquoted."""
         self.headers = message.headers
         self.raw_headers = message.raw_headers
+        self.version = message.version
         self.http11 = message.version >= HttpVersion11
         self.keep_alive = not message.should_close
         """Whether the connection may carry another request; whoever answers may turn it off."""
@@ -93,6 +97,8 @@ class Request:
         self.remote = remote
         """The client's IP address."""
         self.body = b""
+        self.hold: Hold | None = None
+        """The body's share of the memory for all of them."""
         self.tenant: str | None = None
         """Whose key came with it; None where keys are not asked for."""
         self.credentials: list[bytes] = []

@@ -6,25 +6,30 @@ import asyncio
 import itertools
 import secrets
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager, nullcontext
+from math import inf
+from typing import TypeVar
 
 from paceline.engines import api
 from paceline.proxy import models
 from paceline.proxy.claim import Scheduled, Unscheduled
 from paceline.proxy.errors import ApiError, response
 from paceline.proxy.forward import Forward
-from paceline.proxy.gateway import Gateway
+from paceline.proxy.gateway import FullGateway, Gateway
 from paceline.proxy.inbound import Handler, Unread
 from paceline.proxy.passthrough import model_of
 from paceline.proxy.record import Record
 from paceline.proxy.request import Reply, Request
 
-Step = Callable[[Gateway, Request, Record], Awaitable[Reply | None]]
+G = TypeVar("G", bound=Gateway)
+Step = Callable[[G, Request, Record], Awaitable[Reply | None]]
 
+UNLIMITED = nullcontext()
 LONGEST_NAME = 256
 """Bytes in a tenant's name and in a request id."""
 
 
-def handler(gateway: Gateway, step: Step) -> Handler:
+def handler(gateway: G, step: Step[G]) -> Handler:
     """A handler that does `step` for a request, and hands in the record at its end.
 
     Whatever goes wrong before a reply has begun is answered in the shape of the API asked.
@@ -65,7 +70,10 @@ def unread(gateway: Gateway) -> Unread:
         reply = None
         if error is not None:
             record.status, record.reason = error.status, error.reason
-            reply = response(error, _api(record.path), {"x-request-id": name_of(request, record)})
+            headers = {"x-request-id": name_of(request, record)}
+            if error.status == 401:
+                headers["WWW-Authenticate"] = "Bearer"
+            reply = response(error, _api(record.path), headers)
         record.ended_at = now()
         gateway.on_record(record)
         return reply
@@ -89,6 +97,7 @@ async def schedule(gateway: Gateway, request: Request, record: Record) -> Reply 
         raise ApiError(bad.status, bad.message, reason="bad_request", param=bad.param) from None
     record.model, record.streaming = call.model, call.streaming
     record.priority, record.tenant = _priority(request), _tenant(request)
+    record.deadline = _deadline(gateway, request, record)
     seed = gateway.seed
     if gateway.salts is not None and request.tenant is not None:
         seed = gateway.salts.seed(seed, request.tenant)
@@ -102,23 +111,29 @@ async def schedule(gateway: Gateway, request: Request, record: Record) -> Reply 
         seed=seed,
         priority=record.priority,
         tenant=record.tenant,
+        deadline=record.deadline,
         bytes_per_token=ratio,
     )
     record.prompt_tokens = wanted.prompt_tokens
     transcript = call.transcript(wanted, seed)
-    claim = Scheduled(gateway.driver, wanted, record, transcript)
-    await claim.admit()
-    await Forward(gateway, request, record, name_of(request, record)).run(claim)
-    if record.usage.prompt_tokens and not call.prompt.tokens:  # nothing but text
-        gateway.ratio.learn(call.model, call.prompt.size, record.usage.prompt_tokens)
+    size = 0 if call.prompt.tokens else call.prompt.size  # of nothing but text
+    del call  # it has a copy of the prompt, which need not wait
+    with _turn(gateway, record):
+        claim = Scheduled(gateway.driver, wanted, record, transcript)
+        await claim.admit()
+        await Forward(gateway, request, record, name_of(request, record)).run(claim)
+    if record.usage.prompt_tokens and size:
+        gateway.ratio.learn(record.model, size, record.usage.prompt_tokens)
     return None
 
 
 async def pass_through(gateway: Gateway, request: Request, record: Record) -> Reply | None:
     """Any other request: to a backend that has its model; raises ApiError."""
     record.model, record.tenant = model_of(request), _tenant(request)
-    claim = Unscheduled(gateway.directory, record.model, record)
-    await Forward(gateway, request, record, name_of(request, record)).run(claim)
+    record.deadline = _deadline(gateway, request, record)
+    with _turn(gateway, record):
+        claim = Unscheduled(gateway.directory, record.model, record)
+        await Forward(gateway, request, record, name_of(request, record)).run(claim)
     return None
 
 
@@ -130,7 +145,7 @@ async def list_models(gateway: Gateway, request: Request, record: Record) -> Rep
     return reply
 
 
-async def administer(gateway: Gateway, request: Request, record: Record) -> Reply | None:
+async def administer(gateway: FullGateway, request: Request, record: Record) -> Reply | None:
     """The backends, shown or changed; raises ApiError."""
     reply = gateway.admin.answer(request)
     record.status, record.outcome = reply.status, "finished"
@@ -147,6 +162,13 @@ def _api(path: str) -> str:
     return "/v1/" if path.startswith("/paceline/") or path == "/metrics" else path
 
 
+def _turn(gateway: Gateway, record: Record) -> AbstractContextManager[None]:
+    """Its tenant's leave for as long as it waits and runs; raises ApiError."""
+    if gateway.quotas is None:
+        return UNLIMITED
+    return gateway.quotas.enter(record.tenant, record.prompt_tokens, record.arrived_at)
+
+
 def _priority(request: Request) -> int:
     given = request.noted.get(b"x-paceline-priority")
     if given is None:
@@ -156,6 +178,27 @@ def _priority(request: Request) -> int:
     except ValueError:
         message = "x-paceline-priority must be an integer."
         raise ApiError(400, message, reason="bad_request", param="x-paceline-priority") from None
+
+
+def _deadline(gateway: Gateway, request: Request, record: Record) -> float | None:
+    """Until when the client, or the configuration, wants an answer."""
+    seconds = gateway.config.upstream.total_seconds
+    given = request.noted.get(b"x-paceline-timeout")
+    if given is not None:
+        asked = _seconds(given)
+        seconds = asked if seconds is None else min(asked, seconds)
+    return None if seconds is None else record.arrived_at + seconds
+
+
+def _seconds(given: bytes) -> float:
+    try:
+        seconds = float(given)
+    except ValueError:
+        seconds = 0.0
+    if 0.0 < seconds < inf:
+        return seconds
+    message = "x-paceline-timeout must be a number of seconds."
+    raise ApiError(400, message, reason="bad_request", param="x-paceline-timeout")
 
 
 def _tenant(request: Request) -> str:

@@ -7,10 +7,19 @@ from collections import defaultdict
 from collections.abc import Iterator
 from math import inf
 
+from msgspec import Struct
 from prometheus_client.metrics_core import CounterMetricFamily, HistogramMetricFamily
 
 LAST = "+Inf"
 Labels = tuple[str, ...]
+
+
+class Tallies(Struct, frozen=True):
+    """What one process counted in a while, by the metrics' names: to be added to another's."""
+
+    counts: dict[str, list[tuple[Labels, float]]]
+    spreads: dict[str, list[tuple[Labels, list[int], float]]]
+    """A series' labels, how many fell into each of its buckets, and their sum."""
 
 
 class Count:
@@ -28,6 +37,17 @@ class Count:
             family.add_metric(labels, value)
         return family
 
+    def take(self) -> list[tuple[Labels, float]]:
+        """What was counted since the last time."""
+        taken = list(self.values.items())
+        self.values.clear()
+        return taken
+
+    def add(self, counted: list[tuple[Labels, float]]) -> None:
+        """Count what another process took."""
+        for labels, value in counted:
+            self.values[labels] += value
+
 
 class Spread:
     """The values that one series of a histogram has seen."""
@@ -44,6 +64,17 @@ class Spread:
         """One more."""
         self.counts[bisect_left(self._bounds, value)] += 1
         self.total += value
+
+    def take(self) -> tuple[list[int], float]:
+        """What was seen since the last time."""
+        taken = self.counts, self.total
+        self.counts, self.total = [0] * len(self.counts), 0.0
+        return taken
+
+    def merge(self, counts: list[int], total: float) -> None:
+        """See what another process took."""
+        self.counts = [a + b for a, b in zip(self.counts, counts, strict=True)]
+        self.total += total
 
     def buckets(self) -> Iterator[tuple[str, float]]:
         """Upper bounds and how many were not above them, as Prometheus wants them."""
@@ -71,3 +102,13 @@ class Histogram:
         for labels, spread in self._spreads.items():
             family.add_metric(labels, list(spread.buckets()), spread.total)
         return family
+
+    def take(self) -> list[tuple[Labels, list[int], float]]:
+        """What was seen since the last time; series without values are left out."""
+        seen = [(labels, spread) for labels, spread in self._spreads.items() if any(spread.counts)]
+        return [(labels, *spread.take()) for labels, spread in seen]
+
+    def add(self, seen: list[tuple[Labels, list[int], float]]) -> None:
+        """See what another process took."""
+        for labels, counts, total in seen:
+            self.labels(*labels).merge(counts, total)

@@ -30,6 +30,10 @@ class Receiver(Protocol):
         """The connection is gone; `error` is None when the engine closed it in an orderly way."""
         ...
 
+    def stalled(self) -> None:
+        """The engine was found to hang; the connection is still there."""
+        ...
+
 
 class Lane:
     """All connections to one backend."""
@@ -37,10 +41,21 @@ class Lane:
     def __init__(self) -> None:
         self.idle: deque[Connection] = deque()
         """The one used last at the right."""
-        self.busy = 0
-        """Requests sent whose reply has not ended."""
+        self.busy: set[Connection] = set()
+        """Those with a request sent whose reply has not ended."""
+        self.opening: set[asyncio.Timeout] = set()
+        """The patience with which connections are being opened."""
+        self.busy_since = 0.0
+        """Since when it has had something to do without a pause."""
         self.heard_at: float | None = None
         """When any byte of a reply last came."""
+        self.broken_at = 0.0
+        """When it last closed a connection that the proxy would have kept."""
+
+    def begin(self, now: float) -> None:
+        """Something is asked of it."""
+        if not self.busy and not self.opening:
+            self.busy_since = now
 
 
 class Connection(asyncio.Protocol):
@@ -63,7 +78,8 @@ class Connection(asyncio.Protocol):
     def send(self, head: bytes, body: bytes, receiver: Receiver) -> None:
         """Send a request; its reply goes to `receiver`."""
         self._receiver = receiver
-        self.lane.busy += 1
+        self.lane.begin(self._now())
+        self.lane.busy.add(self)
         if len(body) <= ONE_WRITE:
             self.transport.write(head + body)
         else:
@@ -84,6 +100,11 @@ class Connection(asyncio.Protocol):
         """Close at once, unsent bytes discarded: engines stop generating when they see it."""
         self._leave()
         self.transport.abort()
+
+    def stalled(self) -> None:
+        """Tell whoever waits for the reply that the engine hangs."""
+        if self._receiver is not None:
+            self._receiver.stalled()
 
     def pause(self) -> None:
         """Read no more until `resume`."""
@@ -108,6 +129,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         receiver = self._leave()
         if receiver is not None:
+            self.lane.broken_at = self._now()
             receiver.lost(exc)
         else:
             self._pool.forget(self)
@@ -116,7 +138,7 @@ class Connection(asyncio.Protocol):
         """No reply is expected any longer; returns who expected one."""
         receiver, self._receiver = self._receiver, None
         if receiver is not None:
-            self.lane.busy -= 1
+            self.lane.busy.discard(self)
         return receiver
 
 
@@ -132,11 +154,34 @@ class Pool:
 
     def in_flight(self, backend: str) -> int:
         """Requests sent to the backend of this name whose reply has not ended."""
-        return self._lane(backend).busy
+        return len(self._lane(backend).busy)
 
     def last_byte_at(self, backend: str) -> float | None:
         """When a byte of any reply last came from there; None before the first."""
         return self._lane(backend).heard_at
+
+    def broken_at(self, backend: str) -> float:
+        """When it last closed a connection that the proxy would have kept; 0 before the first."""
+        return self._lane(backend).broken_at
+
+    def silence(self, backend: str) -> float:
+        """Seconds for which it has owed an answer and not sent a byte of any; 0 with nothing to do.
+
+        Connections that it does not accept count like answers that do not come.
+        """
+        lane = self._lane(backend)
+        if not lane.busy and not lane.opening:
+            return 0.0
+        return self.now() - max(lane.heard_at or 0.0, lane.busy_since)
+
+    def abandon(self, backend: str) -> None:
+        """It hangs: whoever waits for it may go elsewhere, whoever connects gives up."""
+        lane = self._lane(backend)
+        for patience in lane.opening:
+            if not patience.expired():
+                patience.reschedule(self.now())
+        for connection in list(lane.busy):
+            connection.stalled()
 
     def reuse(self, backend: Address) -> Connection | None:
         """An idle connection that the engine has not closed, if there is one."""
@@ -153,8 +198,11 @@ class Pool:
     async def connect(self, backend: Address) -> Connection:
         """A new connection; raises ConnectFailed."""
         lane = self._lane(backend.id)
+        patience = asyncio.timeout(self._config.connect_seconds)
+        lane.begin(self.now())
+        lane.opening.add(patience)
         try:
-            async with asyncio.timeout(self._config.connect_seconds):
+            async with patience:
                 _, connection = await self._loop.create_connection(
                     lambda: Connection(self, backend, lane),
                     backend.host,
@@ -163,6 +211,9 @@ class Pool:
                 )
         except OSError as error:  # TimeoutError and ssl.SSLError are OSErrors
             raise ConnectFailed(str(error) or "timed out") from None
+        finally:
+            lane.opening.discard(patience)
+            del patience  # it refers to the task, whose cancellation refers to here
         return connection
 
     def keep(self, connection: Connection) -> None:
@@ -179,6 +230,7 @@ class Pool:
         """The engine closed an idle connection."""
         if connection in connection.lane.idle:
             connection.lane.idle.remove(connection)
+            connection.lane.broken_at = self.now()
 
     def drop(self, backend: str) -> None:
         """It is gone or elsewhere: keep no connection to it, those in use too once they are not."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Callable
 from typing import Protocol
 
 import structlog
 from msgspec import structs
 
 from paceline.engines.adapter import MODELS, Adapter
-from paceline.engines.base import Facts, native
+from paceline.engines.base import Facts, Load, native
 from paceline.engines.recognise import ADAPTERS, ASK, recognise
 from paceline.proxy.config import UpstreamConfig
 from paceline.proxy.directory import Entry
@@ -59,14 +60,34 @@ class Requests(Protocol):
         """When it last sent a byte of any answer; None before the first."""
         ...
 
+    def broken_at(self, backend: str) -> float:
+        """When it last closed a connection that would have been kept."""
+        ...
+
+    def silence(self, backend: str) -> float:
+        """Seconds for which it has owed answers without a byte of any."""
+        ...
+
+    def abandon(self, backend: str) -> None:
+        """It hangs: what waits for it may go elsewhere."""
+        ...
+
 
 class Watch:
     """What is known of one backend, kept up to date until cancelled."""
 
     def __init__(
-        self, entry: Entry, probe: Probe, sink: Sink, requests: Requests, config: UpstreamConfig
+        self,
+        entry: Entry,
+        probe: Probe,
+        sink: Sink,
+        requests: Requests,
+        config: UpstreamConfig,
+        alone: Callable[[Entry], bool],
     ) -> None:
         self._entry = entry
+        self._standing = entry.standing
+        self._alone = alone
         self._probe = probe
         self._sink = sink
         self._requests = requests
@@ -77,6 +98,10 @@ class Watch:
         self._spec: BackendSpec | None = None
         self._failures = 0
         self._facts_due = 0.0
+        self._learned_at = 0.0
+        self._load: Load | None = None
+        self._moved_at = sink.now()
+        self._standing.changed = self.refresh
 
     async def run(self) -> None:
         """Health at its interval, load in between while anything is in flight."""
@@ -84,10 +109,10 @@ class Watch:
         health_due = self._sink.now()
         while True:
             try:
-                if self._sink.now() >= health_due:
+                if self._standing.hung or self._sink.now() >= health_due:
                     health_due = self._sink.now() + _jitter(self._config.probe_seconds)
                     await self.check()
-                if self._entry.up and self._requests.in_flight(self._entry.id) > 0:
+                if self._standing.healthy and self._requests.in_flight(self._entry.id) > 0:
                     await self.poll_load()
             except Exception:
                 self._log.exception("watch failed")  # a watch that ends would freeze its backend
@@ -100,26 +125,24 @@ class Watch:
         draining = self._entry.draining
         self._tell(BackendSpec(id=self._entry.id, models=models, up=False, draining=draining))
 
-    def refresh(self) -> None:
-        """What the configuration says of it changed, or whether it is to drain: tell it on."""
-        if self._facts is None:
-            self.introduce()
-        else:
-            self._entry.models = tuple(self._entry.config.models) or self._facts.models
-            self._tell(_spec(self._entry, self._facts))
-
     async def check(self) -> None:
         """One health check."""
-        if self._adapter is None:
+        if self._adapter is None or self._standing.hung:
             await self._find_out()
             return
         reply = await self._probe.ask(self._adapter.health)
         if reply is None or not reply.alive:
             self._failed()
-        elif self._failures or not self._entry.up or self._sink.now() >= self._facts_due:
+        elif self._failures or not self._standing.healthy or self._stale():
             await self._find_out()
         else:
             await self._notice_restart(reply)
+
+    def _stale(self) -> bool:
+        """Whether to ask for everything again: in time, or as connections broke, perhaps with the
+        process."""
+        broke = self._requests.broken_at(self._entry.id) >= self._learned_at
+        return broke or self._sink.now() >= self._facts_due
 
     async def poll_load(self) -> None:
         """Ask for the load, in the best place that tells it; there may be none."""
@@ -131,9 +154,43 @@ class Watch:
                 return
             load = self._adapter.load(reply.body) if reply.status == 200 else None
             if load is not None:
+                self._note(load)
                 self._sink.load_reported(self._entry.id, load.running, load.waiting, asked_at)
                 await self._notice_restart(reply)
                 return
+
+    def refresh(self) -> None:
+        """Tell what is new: by what is thought of it, by its configuration, or as it drains."""
+        entry, facts = self._entry, self._facts
+        if facts is None:
+            self.introduce()
+            return
+        entry.models = tuple(entry.config.models) or facts.models
+        was_up, entry.up = entry.up, self._standing.usable(self._alone(entry))
+        if entry.up != was_up and self._standing.healthy:
+            self._log.warning("backend is back" if entry.up else "backend left")
+        self._tell(_spec(entry, facts, self._sink.now()))
+
+    async def reacts(self, seconds: float) -> bool:
+        """Whether it reacts within the time to the smallest questions there are.
+
+        Two of them, since either may wait for a step of the engine: `/server_info` does in SGLang.
+        """
+        health = MODELS if self._adapter is None else self._adapter.health
+        return await self._probe.reacts((MODELS, health), seconds)
+
+    async def generates(self) -> bool:
+        """Whether it can complete a request; one that it refuses is no sign of a defect."""
+        reply = await self._probe.generate(next(iter(self._entry.models), ""))
+        return reply is not None and reply.alive
+
+    def frozen_seconds(self, now: float) -> float:
+        """For how long its load has been the same; 0 if it never told any."""
+        return 0.0 if self._load is None else now - self._moved_at
+
+    def _note(self, load: Load) -> None:
+        if load != self._load:
+            self._load, self._moved_at = load, self._sink.now()
 
     async def _notice_restart(self, reply: Reply) -> None:
         assert self._adapter is not None
@@ -171,21 +228,26 @@ class Watch:
 
     def _learned(self, adapter: Adapter, facts: Facts) -> None:
         """Take over what the backend says of itself, and that it is up."""
-        was_down = not self._entry.up
+        standing, now = self._standing, self._sink.now()
+        was_down = not standing.healthy
         if self._facts is not None:
-            if _restarted(self._facts, facts, was_down):
+            restarted = _restarted(self._facts, facts, was_down)
+            if restarted:
                 self._log.warning("backend restarted")
                 self._sink.backend_reset(self._entry.id)
+            if restarted or was_down or standing.hung:
+                standing.throttle.returned(now)
             facts = _completed(facts, self._facts)
+        first = self._facts is None
         self._adapter, self._facts, self._failures = adapter, facts, 0
-        self._facts_due = self._sink.now() + FACTS_SECONDS
+        self._facts_due, self._learned_at = now + FACTS_SECONDS, now
         entry, config = self._entry, self._entry.config
-        entry.kind, entry.up = facts.kind, True
-        entry.models = tuple(config.models) or facts.models
-        spec = _spec(entry, facts)
-        if spec != self._spec:
-            self._log.info("backend up", kind=facts.kind, models=entry.models, kv=spec.kv_tokens)
-            self._tell(spec)
+        entry.kind, entry.models = facts.kind, tuple(config.models) or facts.models
+        standing.healthy, standing.hung = True, False
+        entry.up = entry.up or first
+        self.refresh()
+        if first:
+            self._log.info("backend up", kind=facts.kind, models=entry.models, kv=facts.kv_tokens)
 
     def _failed(self) -> None:
         """One check went wrong; bytes that are flowing say more than a check."""
@@ -195,14 +257,16 @@ class Watch:
             self._failures = min(self._failures + 1, FAILURES - 1)
             return
         self._failures += 1
-        if self._failures >= FAILURES and self._entry.up and self._facts is not None:
-            self._entry.up = False
+        if self._failures >= FAILURES and self._standing.healthy:
+            self._standing.healthy = False
             self._log.warning("backend down", failures=self._failures)
-            self._tell(_spec(self._entry, self._facts))
+            self.refresh()
+            self._requests.abandon(self._entry.id)  # a dead host closes no connection
 
     def _tell(self, spec: BackendSpec) -> None:
-        self._spec = spec
-        self._sink.backend_changed(spec)
+        if spec != self._spec:
+            self._spec = spec
+            self._sink.backend_changed(spec)
 
 
 def _restarted(before: Facts, now: Facts, was_down: bool) -> bool:
@@ -219,9 +283,10 @@ def _completed(now: Facts, before: Facts) -> Facts:
     return structs.replace(before, models=now.models or before.models)
 
 
-def _spec(entry: Entry, facts: Facts) -> BackendSpec:
-    """The facts, with what the configuration says instead."""
-    config = entry.config
+def _spec(entry: Entry, facts: Facts, now: float) -> BackendSpec:
+    """The facts, with what the configuration says instead, and what it may have at this time."""
+    config, throttle = entry.config, entry.standing.throttle
+    limits = (config.max_running or facts.max_running, throttle.limit(now))
     default = BackendSpec(id=entry.id)
     paths = ADAPTERS[facts.kind].native
     leader_first = config.leader_first
@@ -231,9 +296,10 @@ def _spec(entry: Entry, facts: Facts) -> BackendSpec:
         apis=tuple(native(path, model) for path in paths for model in ("", *entry.models)),
         kv_tokens=config.kv_tokens or facts.kv_tokens,
         chunk_tokens=facts.chunk_tokens or default.chunk_tokens,
-        max_running=config.max_running or facts.max_running,
+        max_running=min((limit for limit in limits if limit is not None), default=None),
         leader_first=facts.kind == "sglang" if leader_first is None else leader_first,
         up=entry.up,
+        load_tokens=throttle.load_tokens(now),
         draining=entry.draining,
     )
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Container, Sequence
+
+from msgspec import Struct
 
 from paceline.scheduler.config import SchedulerConfig
 from paceline.scheduler.entry import Entry
 from paceline.scheduler.estimates import Mean
 from paceline.scheduler.fleet import Backend, Fleet
 from paceline.scheduler.policy import Policy
-from paceline.scheduler.queue import WaitQueue
 from paceline.scheduler.types import Request
 
 REASONS = {
@@ -43,6 +43,10 @@ class View:
         self.rng = rng
         self.backends: Sequence[Backend] = ()
         self.waits = Mean(0.0)
+        self.placing: Entry | None = None
+        """The request that the policy is asked to place."""
+        self.there: dict[str, int] = {}
+        """Tokens of its prompt that are cached or being computed, by backend: looked up once."""
         self._entries = entries
 
     @property
@@ -60,19 +64,24 @@ class View:
     def cost(self, request: Request, backend: Backend) -> float:
         """Prefill tokens queued there plus, doubled, this prompt's uncached ones, plus what the
         running requests are worth, at the measured rate; what is computed there now is cached."""
-        cached, _ = backend.cache.upcoming(self._entries[request.id])
-        uncached = max(0, request.prompt_tokens - cached)
-        load = backend.prefill_tokens + REQUEST_COST * len(backend.in_flight)
-        return (load + OWN_WORK * uncached) / backend.prefill_rate.value
+        entry = self._entries[request.id]
+        if entry is self.placing:
+            cached = self.there.get(backend.id, 0)
+        else:
+            cached, _ = backend.cache.upcoming(entry)
+        load: float = backend.prefill_tokens + REQUEST_COST * len(backend.in_flight)
+        load += backend.spec.load_tokens
+        if cached < request.prompt_tokens:
+            load += OWN_WORK * (request.prompt_tokens - cached)
+        return load / backend.prefill_rate.value
 
 
-@dataclass(slots=True)
-class Placed:
-    """With a reason: dispatch to `backend`. Without: wait for `backend`, or for `leader`."""
+class Placed(Struct, frozen=True):
+    """Where a request goes; or what it waits for, which is the next event if nothing is said."""
 
-    backend: Backend | None = None
+    to: Backend | None = None
     leader: Entry | None = None
-    reason: str = ""
+    busy: Backend | None = None
     full: bool = False
     """No KV room: nobody else goes to this backend before this one."""
 
@@ -86,33 +95,34 @@ class Choice:
         self._fleet = fleet
         self._view = view
 
-    def wanting(self, queue: WaitQueue) -> dict[str, Backend]:
-        """The backends for these requests that are below their feed target and not closed."""
+    def wanting(self, model: str, closed: Container[str] = ()) -> dict[str, Backend]:
+        """The backends for requests of `model` that are below their feed target and not closed."""
         found = {}
-        for backend in self._fleet.serving(queue.model):
-            if backend.wants_more() and not queue.closed(backend.id):
+        for backend in self._fleet.serving(model):
+            if backend.wants_more() and backend.id not in closed:
                 found[backend.id] = backend
         return found
 
     def place(self, entry: Entry, wanting: dict[str, Backend], anywhere: bool = False) -> Placed:
         """Decide about one request; `anywhere` lifts its tie to a warm but busy backend."""
         candidates = self._candidates(entry, wanting)
-        all_want = len(wanting) == len(self._fleet.serving(entry.request.model))
-        if not all_want and not anywhere:
-            warm, tokens = self._warmest(entry)
+        serving = self._fleet.serving(entry.request.model)
+        there = _there(entry) if len(serving) > 1 else {}
+        if len(wanting) < len(serving) and not anywhere:
+            warm = self._warmest(entry, there)
             if warm is not None and warm.id not in wanting:
-                candidates = [b for b in candidates if b.cache.upcoming(entry)[0] >= tokens]
+                tokens = there[warm.id]
+                candidates = [b for b in candidates if there.get(b.id, 0) >= tokens]
                 if not candidates:
-                    return Placed(warm, self._leader(entry, warm))
-        self._view.backends = candidates
-        backend = self._policy.place(entry.request, self._view)
+                    return Placed(leader=self._leader(entry, warm), busy=warm)
+        backend = self._ask(entry, candidates, there)
         if backend is None:
             return Placed()
         if (leader := self._leader(entry, backend)) is not None:
-            return Placed(backend, leader)
+            return Placed(leader=leader)
         if not backend.fits(entry):
-            return Placed(backend, full=True)
-        return Placed(backend, reason=self._reason(entry, backend))
+            return Placed(busy=backend, full=True)
+        return Placed(backend)
 
     def may_move(self, entry: Entry, backend: Backend) -> bool:
         """Whether this idle backend may take over one that waits: not if its leader runs there."""
@@ -127,19 +137,34 @@ class Choice:
             every = [b for b in every if b.id != entry.avoid]
         if len(every) < 2:
             return every
-        bound = self._config.load_factor * sum(len(b.in_flight) for b in every)
-        bound /= sum(b.prefill_rate.value for b in every)
+        load, rate = 0.0, 0.0
+        for b in every:
+            load += len(b.in_flight)
+            rate += b.prefill_rate.value
+        bound = self._config.load_factor * load / rate
         return [b for b in every if len(b.in_flight) <= bound * b.prefill_rate.value + SLACK]
 
-    def _warmest(self, entry: Entry) -> tuple[Backend | None, int]:
+    def _ask(
+        self, entry: Entry, candidates: list[Backend], there: dict[str, int]
+    ) -> Backend | None:
+        """The policy's choice."""
+        view = self._view
+        view.backends, view.placing, view.there = candidates, entry, there
+        backend = self._policy.place(entry.request, view)
+        view.placing = None
+        return backend
+
+    def _warmest(self, entry: Entry, there: dict[str, int]) -> Backend | None:
         """Of the backends that may serve it, the one where most of its prefix is cached or being
-        computed, and how many tokens that is."""
-        for node in reversed(entry.nodes):
-            for id in node.at:
+        computed."""
+        best: Backend | None = None
+        most = 0
+        for id, tokens in there.items():
+            if tokens > most and id != entry.avoid:
                 backend = self._fleet[id]
-                if id != entry.avoid and backend.spec.serves(entry.request.model):
-                    return backend, node.end
-        return None, 0
+                if backend.spec.serves(entry.request.model):
+                    best, most = backend, tokens
+        return best
 
     def _leader(self, entry: Entry, backend: Backend) -> Entry | None:
         """Who computes a long enough part of this prompt there at this moment."""
@@ -152,7 +177,8 @@ class Choice:
         late = self._view.now >= leader.dispatched_at + self._config.follower_max_seconds
         return None if late else leader
 
-    def _reason(self, entry: Entry, backend: Backend) -> str:
+    def reason(self, entry: Entry, backend: Backend) -> str:
+        """Why an entry that still waits goes there now."""
         if entry.retried:
             return "retry"
         cached = entry.match.get(backend.id, 0)
@@ -161,3 +187,13 @@ class Choice:
         if any(len(node.waiting) > 1 and node.end > cached for node in entry.nodes):
             return "leader"
         return "warm" if cached else "cold"
+
+
+def _there(entry: Entry) -> dict[str, int]:
+    """Tokens of its prompt that are cached or being computed, by backend."""
+    there = dict(entry.match)
+    for node in entry.nodes:
+        for id in node.at:
+            if there.get(id, 0) < node.end:
+                there[id] = node.end
+    return there

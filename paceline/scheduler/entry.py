@@ -25,6 +25,7 @@ class Entry:
         "followed",
         "held_by",
         "key",
+        "lane",
         "line",
         "match",
         "nodes",
@@ -55,6 +56,8 @@ class Entry:
         self.waiting = True
         self.line: Line | None = None
         """Where it waits."""
+        self.lane: str | None = None
+        """Of the line's lanes, or None while it is in none of them."""
         self.bucket: Hashable = 0
         self.key: tuple[float, ...] = ()
         """What the policy said of its order."""

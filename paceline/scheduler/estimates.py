@@ -33,7 +33,8 @@ class Mean:
     def add(self, sample: float) -> None:
         """Take one sample; the first few weigh more, so that the initial value fades at once."""
         self.count += 1
-        self.value += (sample - self.value) * max(self._weight, 1.0 / self.count)
+        weight = 1.0 / self.count
+        self.value += (sample - self.value) * (weight if weight > self._weight else self._weight)
 
 
 class Quantile:
@@ -84,7 +85,7 @@ class OutputLengths:
         """Tokens to expect of one answer, never more than the client's limit."""
         seen = self._tenants.get((model, tenant)) or self._models.get(model)
         tokens = self._initial if seen is None else seen.value
-        return tokens if max_tokens is None else min(tokens, max_tokens)
+        return tokens if max_tokens is None or tokens < max_tokens else max_tokens
 
 
 def truly_cached(cached: int, prompt_tokens: int, usage: Usage) -> int:

@@ -122,7 +122,7 @@ class Reject(Struct, frozen=True, tag=True):
 
     id: str
     reason: str
-    """`queue_full`, `deadline` or `unknown_model`."""
+    """`queue_full`, `shed`, `deadline`, `no_backend` or `unknown_model`."""
     retry_after: float = 0.0
     """Seconds after which trying again makes sense; 0 for never."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Iterator
 
 from paceline.scheduler.config import SchedulerConfig
@@ -35,16 +35,13 @@ class Backend:
         self._unstarted: Entries = {}
         self._silent: Entries = {}
         """In-flight requests of which no byte was seen, started or not."""
-        self._blind: deque[Entry] = deque()
-        """Unstarted requests that show no first byte before their end."""
+        self.blind: OrderedDict[Entry, None] = OrderedDict()
+        """In-flight requests that show no first byte before their end, until `settle` counts them
+        as computed; they leave when they end, however late their estimate."""
         self._clear_at = 0.0
+        self.id = spec.id
         self.spec = spec
         self.update(spec)
-
-    @property
-    def id(self) -> str:
-        """Its name."""
-        return self.spec.id
 
     @property
     def unstarted(self) -> int:
@@ -93,38 +90,39 @@ class Backend:
         entry.backend = self.id
         entry.waiting = False
         entry.dispatched_at = now
-        entry.prefill_tokens = max(1, entry.request.prompt_tokens - entry.cached)
+        work = entry.request.prompt_tokens - entry.cached
+        entry.prefill_tokens = work if work > 0 else 1
         self._queue(entry, now)
         self.in_flight[entry] = None
         self._silent[entry] = None
         if not entry.request.streaming:
-            self._blind.append(entry)
+            self.blind[entry] = None
         return self.cache.launch(entry, self.spec.leader_first)
 
     def first_byte(self, entry: Entry, now: float) -> Entries:
         """The prompt is computed, and so are earlier ones whose first byte cannot be seen."""
-        if entry in self._unstarted:
-            self._learn_rate(entry, now)
         self._silent.pop(entry, None)
-        while self._blind and self._blind[0].dispatched_at < entry.dispatched_at:
-            self._start(self._blind.popleft())
-        self._start(entry)
-        return {} if entry.computed else self.cache.computed(entry)
+        if entry not in self._unstarted:
+            return {} if entry.computed else self.cache.computed(entry)
+        took = now - entry.dispatched_at
+        # A little work measures latency.
+        if entry.work >= self.spec.chunk_tokens // 8 and took > 0:
+            self.prefill_rate.add(entry.work / took)
+        return self._computed(entry, now)
 
     def settle(self, now: float) -> Entries:
         """Count those whose first byte cannot be seen as computed once their time is past."""
         changed: Entries = {}
-        while self._blind and self._blind[0].starts_at <= now:
-            entry = self._blind.popleft()
-            if entry in self.in_flight:
-                self._start(entry)
-                if not entry.computed:
-                    changed |= self.cache.computed(entry)
+        while self.blind and self.settles_at() <= now:
+            entry, _ = self.blind.popitem(last=False)
+            self._start(entry)
+            if not entry.computed:
+                changed |= self.cache.computed(entry)
         return changed
 
-    def next_settle(self) -> float | None:
-        """When `settle` would change something."""
-        return self._blind[0].starts_at if self._blind else None
+    def settles_at(self) -> float:
+        """When `settle` changes something; there must be somebody `blind`."""
+        return next(iter(self.blind)).starts_at
 
     def report(self, waiting: int, now: float, asked_at: float) -> None:
         """The engine told how many of its requests wait: the newest of those it had when asked."""
@@ -138,20 +136,27 @@ class Backend:
             self.prefill_rate.value /= RATE_STEP
             for entry in early:
                 self._queue(entry, now)
-            self._blind.extendleft(reversed(early))
+            for entry in reversed(early):
+                self.blind[entry] = None
+                self.blind.move_to_end(entry, last=False)
         elif any(not entry.request.streaming for entry in late):
             self.prefill_rate.value *= RATE_STEP
 
-    def land(self, entry: Entry, output_tokens: int | None, answered: Keys = ()) -> Entries:
+    def land(
+        self, entry: Entry, now: float, output_tokens: int | None, answered: Keys = ()
+    ) -> Entries:
         """The request left the engine; None for `output_tokens` when it did not finish.
 
         `answered`: the block keys of its prompt and answer, where they are known."""
-        self._start(entry)
         self._silent.pop(entry, None)
         del self.in_flight[entry]
         changed: Entries = {}
-        if output_tokens is not None and not entry.computed:
+        if output_tokens is not None and entry in self._unstarted:
+            changed = self._ended_unseen(entry, now)
+        elif output_tokens is not None and not entry.computed:
             changed = self.cache.computed(entry)
+        self._start(entry)
+        self.blind.pop(entry, None)
         return changed | self.cache.land(entry, output_tokens, answered)
 
     def snapshot(self) -> BackendSnapshot:
@@ -175,8 +180,8 @@ class Backend:
         """It waits or prefills there, behind what does already."""
         self._unstarted[entry] = None
         self.prefill_tokens += entry.prefill_tokens
-        self._clear_at = max(now, self._clear_at) + entry.prefill_tokens / self.prefill_rate.value
-        entry.starts_at = self._clear_at
+        begins = now if now > self._clear_at else self._clear_at
+        entry.starts_at = self._clear_at = begins + entry.prefill_tokens / self.prefill_rate.value
         entry.work = self.prefill_tokens
 
     def _start(self, entry: Entry) -> None:
@@ -186,11 +191,27 @@ class Backend:
             if not self._unstarted:
                 self._clear_at = 0.0
 
-    def _learn_rate(self, entry: Entry, now: float) -> None:
-        """From a first byte with real prefill work up to it; a little work measures latency."""
+    def _ended_unseen(self, entry: Entry, now: float) -> Entries:
+        """An answer in one piece: its prefill took no longer than all of it."""
         took = now - entry.dispatched_at
-        if entry.work >= self.spec.chunk_tokens // 8 and took > 0:
+        if took > 0 and entry.work / took > self.prefill_rate.value:
             self.prefill_rate.add(entry.work / took)
+        return self._computed(entry, now)
+
+    def _computed(self, entry: Entry, now: float) -> Entries:
+        """Its prompt is computed, and so are earlier ones whose first byte cannot be seen."""
+        self._start(entry)
+        changed: Entries = {} if entry.computed else self.cache.computed(entry)
+        while self.blind and next(iter(self.blind)).dispatched_at < entry.dispatched_at:
+            earlier, _ = self.blind.popitem(last=False)
+            self._start(earlier)
+            if not earlier.computed:
+                changed |= self.cache.computed(earlier)
+        if self._unstarted:
+            self._clear_at = min(
+                self._clear_at, now + self.prefill_tokens / self.prefill_rate.value
+            )
+        return changed
 
 
 class Fleet:
@@ -249,6 +270,6 @@ class Fleet:
 
     def knows(self, model: str) -> bool:
         """Whether some backend serves the model or has yet to say what it serves."""
-        if not model or not self._backends:
+        if not model or model in self._serving or not self._backends:
             return True
         return any(b.spec.models is None or b.spec.has(model) for b in self)

@@ -69,7 +69,8 @@ class Policy(Struct, kw_only=True, forbid_unknown_fields=True, dict=True):
         return ""
 
     def turn(self, share: str, view: View) -> float:
-        """Which shares may go now: those with the smallest number."""
+        """Which shares may go now: those with the smallest number. A share's number must not get
+        smaller while requests of it wait."""
         return 0.0
 
     # Keys that time changes

@@ -19,6 +19,9 @@ from paceline.scheduler.events import CacheReported
 from paceline.scheduler.trie import Node, Presence, Trie
 from paceline.scheduler.types import Keys, Usage
 
+UNKNOWN_POOL = 4_000_000
+"""Tokens that are remembered of a pool of unknown size, so that the trie is bounded by the pools in
+any case: 31,000 blocks of 128 tokens, 8 MB a backend."""
 MISSED = 256
 """Ended prompts that one miss makes forgotten: some 2 ms of work."""
 
@@ -254,7 +257,7 @@ class Residency:
     def _over(self) -> bool:
         if len(self._recent) > self._max_recent:
             return True
-        return self.capacity is not None and self._occupied > self.capacity
+        return self._occupied > (UNKNOWN_POOL if self.capacity is None else self.capacity)
 
     def _evict(self) -> Entries:
         entry, own = self._recent.popitem(last=False)

@@ -89,6 +89,10 @@ class Trie(Protocol):
         """Give the entry its nodes and note what is cached of it on each backend."""
         ...
 
+    def match(self, entry: Entry) -> None:
+        """Note anew what is cached of the entry's prompt on each backend."""
+        ...
+
     def extend(self, entry: Entry, keys: tuple[int, ...]) -> None:
         """Give the entry nodes for more blocks: `keys` begin with those of its prompt."""
         ...
@@ -131,8 +135,9 @@ class PrefixTrie:
         """Give the entry its nodes and note what is cached of it on each backend."""
         self._insert(entry, entry.request.prefix)
         shared = entry.nodes[-1].end if entry.nodes else 0
-        entry.tail_tokens = max(0, entry.request.prompt_tokens - shared)
-        self.wait(entry)
+        tail = entry.request.prompt_tokens - shared
+        entry.tail_tokens = tail if tail > 0 else 0
+        self.match(entry)
 
     def extend(self, entry: Entry, keys: tuple[int, ...]) -> None:
         """Give the entry nodes for more blocks: `keys` begin with those of its prompt."""
@@ -152,15 +157,19 @@ class PrefixTrie:
         """The node with this block."""
         return self._index.get(key)
 
-    def wait(self, entry: Entry) -> None:
-        """Let the entry wait below its nodes: its match is kept up to date from now on."""
+    def match(self, entry: Entry) -> None:
+        """Note anew what is cached of the entry's prompt on each backend."""
         match = entry.match
         match.clear()
         for node in entry.nodes:
-            node.waiting[entry] = None
             for backend, presence in node.at.items():
                 if presence.holders:
                     match[backend] = node.end
+
+    def wait(self, entry: Entry) -> None:
+        """Let the entry wait below its nodes: its match is kept up to date from now on."""
+        for node in entry.nodes:
+            node.waiting[entry] = None
 
     def leave(self, entry: Entry) -> None:
         """The entry no longer waits."""

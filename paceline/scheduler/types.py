@@ -66,6 +66,8 @@ class BackendSpec(Struct, frozen=True, kw_only=True):
     """Healthy enough to be sent requests."""
     draining: bool = False
     """Finishing what it has; gets nothing new."""
+    load_tokens: int = 0
+    """Prefill tokens by which it is busier than can be seen here: it refused a request."""
 
     def serves(self, model: str) -> bool:
         """Whether a request for `model` may be sent here now."""

@@ -20,7 +20,7 @@ from paceline.engines.model.engine import EngineConfig, ModelKind
 from paceline.engines.model.presets import Preset
 from paceline.engines.model.steptime import StepTime, Work
 from paceline.sim.calibration import Calibration
-from paceline.sim.frontend import SERIAL, FrontendTime
+from paceline.sim.frontend import FRONTENDS, SERIAL, FrontendTime
 from paceline.sim.least_squares import minimise
 from paceline.sim.measurements import read_measurements
 
@@ -58,7 +58,7 @@ def calibrated(
 ) -> Calibration:
     """Fit to measurements of an engine that prefills up to `chunk` tokens a step."""
     start = preset.vllm if engine == "vllm" else preset.sglang
-    found = fit(measured, start, FrontendTime(), chunk)
+    found = fit(measured, start, FRONTENDS[engine], chunk)
     errors: dict[str, list[float]] = {}
     for m in measured:
         what = f"{m.kind} on a shared prefix" if m.shared else m.kind

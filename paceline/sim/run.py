@@ -71,9 +71,12 @@ class RunResult(Struct, kw_only=True):
     """By backend, where they were asked for; without their outputs."""
 
 
-def simulate(config: RunConfig, workload: Workload) -> RunResult:
-    """Run until every request has ended; PolicyError or SettingError about the policy."""
-    run = _Run(config, workload)
+def simulate(config: RunConfig, workload: Workload, decides: Decider | None = None) -> RunResult:
+    """Run until every request has ended; PolicyError or SettingError about the policy.
+
+    `decides` stands in for the scheduler that `config` describes.
+    """
+    run = _Run(config, workload, decides or decider(config))
     run.play()
     return RunResult(rows=run.recorder.rows, samples=run.recorder.samples, steps=run.steps)
 
@@ -88,7 +91,7 @@ def decider(config: RunConfig) -> Decider:
 class _Run:
     """Wires source, scheduler, engines and recorder together; the driver's observer."""
 
-    def __init__(self, config: RunConfig, workload: Workload) -> None:
+    def __init__(self, config: RunConfig, workload: Workload, decides: Decider) -> None:
         self.recorder = Recorder()
         self.steps: dict[str, list[Step]] = {}
         self._config = config
@@ -100,7 +103,7 @@ class _Run:
         """Backends with a poll due."""
         self._where: dict[str, str] = {}
         """Backends of the requests in flight."""
-        self._driver = Driver(decider(config), self._engines, self)
+        self._driver = Driver(decides, self._engines, self)
 
     def play(self) -> None:
         """From the first arrival to the last token."""

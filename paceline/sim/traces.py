@@ -39,6 +39,6 @@ def open_trace(path: Path, *, block_tokens: int, skip_bad: bool) -> tuple[Worklo
 def _keys(row: bytes) -> set[str]:
     try:
         decoded = msgspec.json.decode(row)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return set()
     return set(decoded) if isinstance(decoded, dict) else set()

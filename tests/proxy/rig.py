@@ -13,8 +13,10 @@ from paceline.proxy.app import build_server
 from paceline.proxy.backends import Backends
 from paceline.proxy.config import BackendConfig, Config
 from paceline.proxy.directory import Directory
-from paceline.proxy.gateway import Gateway
+from paceline.proxy.gateway import FullGateway, Gateway
+from paceline.proxy.memory import Memory
 from paceline.proxy.monitor import Monitor
+from paceline.proxy.quotas import Quotas
 from paceline.proxy.ratio import TokenRatio
 from paceline.proxy.record import Record
 from paceline.proxy.retries import RetryBudget
@@ -181,7 +183,9 @@ def free_port() -> int:
 
 
 @asynccontextmanager
-async def proxied(*scripts: Script | int, config: Config | None = None) -> AsyncIterator[Proxy]:
+async def proxied(
+    *scripts: Script | int, config: Config | None = None, quotas: Quotas | None = None
+) -> AsyncIterator[Proxy]:
     """A proxy before one engine a script; an int is the port of an engine that is not there."""
     config = config or Config()
     async with AsyncExitStack() as stack:
@@ -203,7 +207,7 @@ async def proxied(*scripts: Script | int, config: Config | None = None) -> Async
         security = secure(config)
         monitor = Monitor(directory, cast("Driver", driver), pool, config.upstream)
         backends = Backends(directory, cast("Driver", driver), pool, monitor)
-        gateway = Gateway(
+        gateway = FullGateway(
             config=config,
             driver=cast("Driver", driver),
             pool=pool,
@@ -211,6 +215,8 @@ async def proxied(*scripts: Script | int, config: Config | None = None) -> Async
             on_record=lambda record: proxy.records.put_nowait(record),
             ratio=TokenRatio(),
             retries=RetryBudget(loop.time()),
+            memory=Memory(int(config.server.max_buffered_mb * 2**20), lambda: 3.0),
+            quotas=quotas,
             seed=b"seed",
             access=security.access,
             salts=security.salts,

@@ -75,6 +75,7 @@ async def test_without_a_key_nothing_is_served(config: Config, headers: tuple[st
         answer = await client.answer()
         record = await proxy.records.get()
     assert (answer.status, answer.headers("connection")) == (401, ["close"])
+    assert answer.headers("www-authenticate") == ["Bearer"]
     assert json.loads(answer.body)["error"]["code"] == "invalid_api_key"
     assert (record.outcome, record.reason) == ("rejected", "invalid_api_key")
     assert proxy.engines[0].conversations == []

@@ -148,6 +148,7 @@ async def test_refusals(
         assert (await proxy.ask("GET", PATH, None, AUTH)).body == before
     assert answer.status == status
     assert json.loads(answer.body)["error"]["code"] == reason
+    assert len(answer.headers("allow")) == (status == 405)
 
 
 async def test_changes_take_a_key(tmp_path: Path) -> None:

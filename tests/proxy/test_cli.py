@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from paceline import __version__
 from paceline.policies import registry
 from paceline.proxy import cli, emulate, life
+from paceline.proxy.keys import Keys
 from paceline.proxy.life import Plan
 from paceline.proxy.listen import CannotListen
 from paceline.proxy.recorder import CannotRecord
@@ -131,6 +132,40 @@ def test_serve_runs_the_flags_over_the_file(
     assert ran[0].reread() == config
     assert (config.server.host, config.server.port) == ("127.0.0.2", 9001)
     assert [backend.url for backend in config.backends] == ["http://a:1"]
+
+
+def test_key_shows_the_key_apart_from_its_line() -> None:
+    """So that the line can be appended to a file, and the key is nowhere but before one's eyes."""
+    result = CliRunner().invoke(cli.cli, ["key", "acme"])
+    key, line = result.stderr.strip(), result.stdout.strip()
+    assert Keys([line]).holder(key.encode()) == "acme"
+    assert key not in line
+
+
+def test_key_needs_a_name(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One that can stand in a line."""
+    line = fail("key", "a b", monkeypatch=monkeypatch, capsys=capsys)
+    assert line == "paceline: a name has letters, digits and . _ @ : - only"
+
+
+def test_check_reads_what_the_file_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A missing key file is found before it matters."""
+    path = tmp_path / "paceline.toml"
+    path.write_text('[auth]\nkeys_file = "/none"\n')
+    line = fail("check", "-c", str(path), monkeypatch=monkeypatch, capsys=capsys)
+    assert line == "paceline: $.auth: /none: No such file or directory"
+
+
+def test_serve_says_whom_it_replaces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By process id."""
+    ran: list[Plan] = []
+    monkeypatch.setattr(life, "run", ran.append)
+    invoke("serve", "--replace", "77")
+    assert ran[0].replaces == 77
 
 
 def test_a_taken_port_is_one_line(

@@ -41,14 +41,22 @@ async def test_answer_is_booked() -> None:
     assert sorted(one for one in instants if one is not None) == list(instants)
 
 
-async def test_engine_errors_are_passed_on() -> None:
-    """A 4xx is the engine's answer, Retry-After included; it is not tried elsewhere."""
-    busy = reply(b'{"error":{}}', "429 Too Many Requests", "Retry-After: 7")
-    async with proxied(always(busy), always(GOOD)) as proxy:
+async def test_client_errors_are_passed_on() -> None:
+    """A 4xx is the engine's answer; it is not tried elsewhere."""
+    wrong = reply(b'{"error":{}}', "400 Bad Request")
+    async with proxied(always(wrong), always(GOOD)) as proxy:
         answer = await proxy.ask()
-    assert (answer.status, answer.headers("retry-after")) == (429, ["7"])
-    assert answer.body == b'{"error":{}}'
+    assert (answer.status, answer.body) == (400, b'{"error":{}}')
     assert proxy.driver.log == ["admit", "failed"]
+
+
+@pytest.mark.parametrize("status", ["429 Too Many Requests", "503 Service Unavailable"])
+async def test_retry_after_is_passed_on_or_set(status: str) -> None:
+    """An engine that is busy says when to come back; where it does not, the proxy does."""
+    for lines, expected in ((("Retry-After: 7",), "7"), ((), "1")):
+        async with proxied(always(reply(b"", status, *lines))) as proxy:
+            answer = await proxy.ask()
+        assert answer.headers("retry-after") == [expected]
 
 
 async def test_both_sides_keep_their_connections() -> None:
@@ -94,7 +102,9 @@ async def test_no_engine_there_is_a_502() -> None:
     assert proxy.driver.log == ["admit", "retry", "failed"]
 
 
-@pytest.mark.parametrize("status", ["502 Bad Gateway", "503 Service Unavailable"])
+@pytest.mark.parametrize(
+    "status", ["429 Too Many Requests", "502 Bad Gateway", "503 Service Unavailable"]
+)
 async def test_unavailable_engine_is_replaced_once(status: str) -> None:
     """Another engine gets it under an id of its own; that one's answer stands, whatever it is."""
     heads: list[str] = []
@@ -218,3 +228,133 @@ async def test_client_that_leaves_after_done_was_served() -> None:
         client.hang_up()
         record = await proxy.records.get()
     assert (record.outcome, proxy.driver.log[-1]) == ("finished", "finished")
+
+
+async def test_a_backend_that_hangs_is_left() -> None:
+    """What waits there without a byte goes elsewhere; the hung connection is closed."""
+    asked = asyncio.Event()
+
+    async def hangs(conversation: Conversation) -> None:
+        await conversation.request()
+        asked.set()
+        await conversation.until_closed()
+
+    async with proxied(hangs, always(GOOD)) as proxy:
+        client = await proxy.dial()
+        await client.post()
+        await asked.wait()
+        proxy.gateway.pool.abandon("e0")
+        answer = await client.answer()
+        await closes_soon(proxy.engines[0].conversations[0])
+    assert answer.headers("x-paceline-backend") == ["e1"]
+    assert proxy.driver.log == ["admit", "retry", "finished"]
+
+
+@pytest.mark.parametrize("beginning", [b"HTTP/1.1 200", SSE_HEAD, SSE_HEAD + chunked(b"data: 1")])
+async def test_a_reply_that_has_begun_is_not_asked_for_again(beginning: bytes) -> None:
+    """Not even when its engine hangs: it may wake up, and nobody generates twice."""
+    goes_on = asyncio.Event()
+
+    async def hangs(conversation: Conversation) -> None:
+        await conversation.request()
+        await conversation.say(beginning)
+        await goes_on.wait()
+        await conversation.say((SSE_HEAD + chunked(b"data: 1") + chunked(b""))[len(beginning) :])
+
+    async with proxied(hangs, always(GOOD)) as proxy:
+        client = await proxy.dial()
+        await client.post()
+        while proxy.gateway.pool.last_byte_at("e0") is None:
+            await asyncio.sleep(0)
+        proxy.gateway.pool.abandon("e0")
+        goes_on.set()
+        answer = await client.answer()
+    assert answer.headers("x-paceline-backend") == ["e0"]
+    assert proxy.driver.log == ["admit", "finished"]
+
+
+async def test_a_hung_backend_without_another_keeps_its_requests() -> None:
+    """There is nobody to ask: it may wake up."""
+    asked, goes_on = asyncio.Event(), asyncio.Event()
+
+    async def hangs(conversation: Conversation) -> None:
+        await conversation.request()
+        asked.set()
+        await goes_on.wait()
+        await conversation.say(GOOD)
+
+    async with proxied(hangs) as proxy:
+        client = await proxy.dial()
+        await client.post()
+        await asked.wait()
+        proxy.gateway.pool.abandon("e0")
+        goes_on.set()
+        assert (await client.answer()).status == 200
+
+
+async def test_backends_are_judged_by_their_answers() -> None:
+    """Failures open the breaker of the one that failed, and of nobody else."""
+    async with proxied(refuses, always(GOOD)) as proxy:
+        for _ in range(10):
+            await proxy.ask()
+        standings = [entry.standing for entry in proxy.gateway.directory]
+    assert [standing.breaker.open for standing in standings] == [True, False]
+
+
+async def test_a_client_that_leaves_is_nobodys_failure() -> None:
+    """The engine was asked for something that was no longer wanted."""
+    asked: asyncio.Queue[None] = asyncio.Queue()
+
+    async def silent(conversation: Conversation) -> None:
+        await conversation.request()
+        asked.put_nowait(None)
+        await conversation.until_closed()
+
+    async with proxied(silent) as proxy:
+        for _ in range(10):
+            client = await proxy.dial()
+            await client.post()
+            await asked.get()
+            client.hang_up()
+            await proxy.records.get()
+        assert not proxy.gateway.directory["e0"].standing.breaker.open
+
+
+async def test_the_clients_time_is_up() -> None:
+    """Before the reply's head it is a 504, inside a stream a cut; the engine is not blamed."""
+
+    async def streams(conversation: Conversation) -> None:
+        await conversation.request()
+        await conversation.say(SSE_HEAD + chunked(b"data: 1\n\n"))
+        await conversation.until_closed()
+
+    async def silent(conversation: Conversation) -> None:
+        await conversation.request()
+        await conversation.until_closed()
+
+    async with proxied(silent, streams) as proxy:
+        client = await proxy.dial()
+        await client.post(CHAT, "/v1/chat/completions", "x-paceline-timeout: 0.05")
+        answer = await client.answer()
+        assert (answer.status, answer.headers("x-paceline-reason")) == (504, ["timeout"])
+        await client.post(CHAT, "/v1/chat/completions", "x-paceline-timeout: 0.05")
+        cut = await client.rest()
+        assert cut.count(b"data: ") == 2
+        assert b'"code":"timeout"' in cut
+        assert not cut.endswith(b"0\r\n\r\n")
+        for one in proxy.engines:
+            await closes_soon(one.conversations[0])
+        assert proxy.driver.log == ["admit", "failed"] * 2
+        for entry in proxy.gateway.directory:
+            assert [entry.standing.breaker.failed(0.0) for _ in range(4)] == [False] * 4
+
+
+@pytest.mark.parametrize("value", ["soon", "0", "-1", "nan", "inf", "1e999"])
+async def test_a_timeout_must_be_a_number_of_seconds(value: str) -> None:
+    """Anything else is the client's mistake."""
+    async with proxied(always(GOOD)) as proxy:
+        client = await proxy.dial()
+        await client.post(CHAT, "/v1/chat/completions", f"x-paceline-timeout: {value}")
+        answer = await client.answer()
+    assert (answer.status, proxy.driver.log) == (400, [])
+    assert b"x-paceline-timeout" in answer.body

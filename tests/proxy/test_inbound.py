@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import socket
 
 import pytest
 
 from paceline.proxy import inbound
+from paceline.proxy.checks import Limits
 from paceline.proxy.config import Config, ServerConfig
+from paceline.proxy.inbound import Inbound
+from paceline.proxy.listen import listening
+from paceline.proxy.request import Reply, Request
+from paceline.proxy.server import Server
 from tests.proxy.rig import CHAT, Caller, proxied
 from tests.proxy.scripted import Conversation, always, reply
 
@@ -79,6 +85,35 @@ async def test_a_connection_without_a_request_is_closed_without_a_word(first: by
         assert await client.rest() == b""
 
 
+@pytest.mark.parametrize("line", [b"", b"Connection: close\r\n"])
+async def test_a_client_that_reads_no_answer_is_dropped(
+    line: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether the connection would go on or not: its answer is not kept for ever."""
+    monkeypatch.setattr(inbound, "LINGER_SECONDS", 0.05)
+    server = Talkative()
+    async with listening(server, "127.0.0.1", 0) as url:
+        with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2]))) as client:
+            client.sendall(b"GET / HTTP/1.1\r\nHost: p\r\n%b\r\n" % line)
+            await server.gone.wait()
+
+
+class Talkative(Server):
+    """Answers with more than any buffer holds; tells when a connection is gone."""
+
+    def __init__(self) -> None:
+        limits = Limits(head=2**15, body=2**20, idle_seconds=0.05)
+        super().__init__(self.answer, lambda request, error: None, limits, 5.0)
+        self.gone = asyncio.Event()
+
+    async def answer(self, request: Request) -> Reply | None:
+        return Reply(200, bytes(20_000_000))
+
+    def discard(self, inbound: Inbound) -> None:
+        super().discard(inbound)
+        self.gone.set()
+
+
 async def test_one_connection_too_many_is_told_so() -> None:
     """It gets a 503, and the others are served on."""
     async with proxied(always(reply()), config=limited(max_connections=1)) as proxy:
@@ -116,6 +151,21 @@ async def test_pipelined_requests_are_answered_in_order() -> None:
         client.say(b"".join(f"GET {path} HTTP/1.1\r\nHost: p\r\n\r\n".encode() for path in paths))
         answers = [(await client.answer()).body.decode() for _ in paths]
     assert answers == paths
+
+
+async def test_a_body_is_answered_before_what_came_with_it() -> None:
+    """A request behind a body in the same read does not overtake it."""
+
+    async def echo(conversation: Conversation) -> None:
+        while True:
+            head, _ = await conversation.request()
+            await conversation.say(reply(head.split(" ")[0].encode()))
+
+    post = b"POST /v1/chat/completions HTTP/1.1\r\nHost: p\r\nContent-Length: %d\r\n\r\n%b"
+    async with proxied(echo) as proxy:
+        client = await proxy.dial()
+        client.say(post % (len(CHAT), CHAT) + b"GET /v1/models/m HTTP/1.1\r\nHost: p\r\n\r\n")
+        assert [(await client.answer()).body for _ in range(2)] == [b"POST", b"GET"]
 
 
 async def test_a_pipelined_body_may_come_late() -> None:

@@ -10,7 +10,7 @@ import pytest
 import structlog
 
 from paceline.proxy.config import LogConfig
-from paceline.proxy.log import WHY, configure, request_logger
+from paceline.proxy.log import WHY, configure, request_logger, stderr
 from paceline.proxy.record import Record
 from paceline.scheduler.types import Usage
 
@@ -111,6 +111,12 @@ def _structlog_restored() -> Iterator[None]:
     structlog.reset_defaults()
 
 
+def printed(capsys: pytest.CaptureFixture[str]) -> str:
+    """What has come out on stderr, once the writer is done."""
+    assert stderr().drain(5.0)
+    return capsys.readouterr().err
+
+
 @pytest.mark.usefixtures("_structlog_restored")
 def test_events_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     """Events below the level are dropped; the others are JSON objects on stderr."""
@@ -118,7 +124,7 @@ def test_events_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     log = structlog.get_logger()
     log.debug("unseen")
     log.info("backend up", backend="a:8000", error=OSError("x"))
-    event = json.loads(capsys.readouterr().err)
+    event = json.loads(printed(capsys))
     assert event.pop("timestamp").endswith("Z")
     assert event == {"event": "backend up", "level": "info", "backend": "a:8000", "error": "x"}
 
@@ -128,7 +134,7 @@ def test_events_for_people(capsys: pytest.CaptureFixture[str]) -> None:
     """On the console an event is one plain line with its facts."""
     configure(LogConfig(format="console"))
     structlog.get_logger().warning("backend down", backend="a:8000")
-    text = capsys.readouterr().err
+    text = printed(capsys)
     assert "backend down" in text
     assert "a:8000" in text
     assert text.count("\n") == 1
@@ -146,6 +152,6 @@ def test_tracebacks_do_not_show_prompts(
         raise ValueError(len(prompt))
     except ValueError:
         structlog.get_logger().exception("bug")
-    text = capsys.readouterr().err
+    text = printed(capsys)
     assert "ValueError: 6" in text
     assert "S3CR3T" not in text

@@ -46,6 +46,15 @@ class Proxy:
     def last_byte_at(self, backend: str) -> float | None:
         return None
 
+    def broken_at(self, backend: str) -> float:
+        return 0.0
+
+    def silence(self, backend: str) -> float:
+        return 0.0
+
+    def abandon(self, backend: str) -> None:
+        raise AssertionError("it does not hang")
+
 
 async def vllm(port: int, asked: asyncio.Queue[str]) -> TestServer:
     async def answer(request: web.Request) -> web.Response:

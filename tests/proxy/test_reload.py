@@ -127,6 +127,24 @@ async def test_limits_and_keys_are_taken_over(tmp_path: Path) -> None:
         client.hang_up()
 
 
+async def test_what_tenants_and_bodies_may_have_is_taken_over(tmp_path: Path) -> None:
+    """Limits that the file sets, changes and drops hold from the next request on."""
+    path = tmp_path / "paceline.toml"
+    async with engine(always(MODELS)) as one:
+        backend = table(one.port, "one")
+        async with running(path, backend) as (proxy, reloader):
+            path.write_text("[limits]\nrequests_per_second = 0.01\n" + backend)
+            assert reloader.reload()
+            assert [(await proxy.chat()).status for _ in range(2)] == [200, 429]
+            path.write_text("[server]\nmax_buffered_mb = 0.00001\n" + backend)
+            assert reloader.reload()
+            refused = await proxy.chat()
+            assert (refused.status, refused.headers("x-paceline-reason")) == (503, ["memory"])
+            path.write_text(backend)
+            assert reloader.reload()
+            assert (await proxy.chat()).status == 200
+
+
 async def test_another_policy_takes_over(tmp_path: Path) -> None:
     """It is shown in the state."""
     path = tmp_path / "paceline.toml"

@@ -32,3 +32,19 @@ def test_counts_are_kept_by_labels() -> None:
         ("paceline_c_total", {"model": "a"}, 2),
         ("paceline_c_total", {"model": "b"}, 1),
     ]
+
+
+def test_what_one_process_takes_another_adds() -> None:
+    """Nothing is counted twice or lost, and a series that is kept goes on counting."""
+    count, histogram = Count("n", "", "a"), Histogram("h", "", (1.0, 2.0), "a")
+    total, totals = Count("n", "", "a"), Histogram("h", "", (1.0, 2.0), "a")
+    series = histogram.labels("x")
+    histogram.labels("never")
+    for value in (0.5, 1.5):
+        count.values["x",] += 1
+        series.add(value)
+        total.add(count.take())
+        totals.add(histogram.take())
+    assert (count.take(), histogram.take()) == ([], [])
+    assert total.take() == [(("x",), 2.0)]
+    assert totals.take() == [(("x",), [1, 1, 0], 2.0)]

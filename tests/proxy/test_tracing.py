@@ -17,6 +17,7 @@ from paceline.proxy.load import ConfigError, load_config
 from tests.proxy.collector import collecting
 from tests.proxy.scripted import SSE_HEAD, Conversation, chunked, engine, reply
 from tests.proxy.whole import MODELS, backend, whole
+from tests.proxy.workers.crewed import crewed
 
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 SAMPLED = f"traceparent: 00-{TRACE}-{PARENT}-01"
@@ -127,6 +128,15 @@ async def test_every_span_has_a_trace_of_its_own() -> None:
     """Requests without a parent do not share a trace."""
     kept, _ = await spans(Engine(), times=3)
     assert len({span.trace_id for span in kept}) == 3
+
+
+async def test_workers_trace_what_they_serve() -> None:
+    """Each exports its own spans, the last of them as it ends."""
+    async with collecting() as collector, engine(Engine()) as scripted:
+        tracing = TracingConfig(endpoint=collector.url, sample=1.0)
+        async with crewed(Config(backends=[backend(scripted.port)], tracing=tracing)) as proxy:
+            await proxy.chats(4)
+        assert collector.spans.qsize() == 4
 
 
 async def test_without_a_collector_requests_go_on() -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import AsyncExitStack
+import socket
+from contextlib import AsyncExitStack, ExitStack
 
 import pytest
 
@@ -146,14 +147,108 @@ async def test_every_read_is_heard() -> None:
         assert pool.in_flight("e") == 0
 
 
+async def test_silence_counts_from_the_first_request_owed() -> None:
+    """Any byte of any answer ends it, and so does having nothing to do."""
+    more = asyncio.Event()
+
+    async def script(conversation: Conversation) -> None:
+        await conversation.reader.readexactly(5)
+        await more.wait()
+        await conversation.say(b"some")
+        await conversation.until_closed()
+
+    async with engine(script) as scripted:
+        pool, reader = pooled(), Reader()
+        time = pool.now()
+        pool.now = lambda: time
+        first, second = await pool.connect(at(scripted.port)), await pool.connect(at(scripted.port))
+        assert pool.silence("e") == 0.0
+        first.send(b"hello", b"", reader)
+        time += 1.0
+        second.send(b"hello", b"", reader)
+        time += 1.0
+        assert pool.silence("e") == 2.0
+        more.set()
+        await reader.pieces.get()
+        assert pool.silence("e") == 0.0
+        time += 5.0
+        assert pool.silence("e") == 5.0
+        first.abort()
+        second.abort()
+        assert pool.silence("e") == 0.0
+
+
+async def test_whoever_waits_for_a_backend_that_hangs_is_told() -> None:
+    """Once, and idle connections are nobody's."""
+    async with engine(listens) as scripted:
+        pool, reader = pooled(), Reader()
+        idle, busy = await pool.connect(at(scripted.port)), await pool.connect(at(scripted.port))
+        idle.release()
+        busy.send(b"hello", b"", reader)
+        pool.abandon("e")
+        assert reader.stalls == 1
+        busy.abort()
+        pool.abandon("e")
+        assert reader.stalls == 1
+        pool.close()
+
+
+async def test_connecting_to_a_backend_that_hangs_is_given_up() -> None:
+    """It counts as silence, too: a full backlog accepts nobody."""
+    with socket.socket() as listener, ExitStack() as stack:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        port = listener.getsockname()[1]
+        for _ in range(2):  # fill the backlog
+            filler = stack.enter_context(socket.socket())
+            filler.setblocking(False)
+            filler.connect_ex(("127.0.0.1", port))
+        pool = pooled(connect=30.0)
+        now = pool.now
+        connecting = asyncio.create_task(pool.connect(at(port)))
+        await asyncio.sleep(0)
+        pool.now = lambda: now() + 1.0
+        assert pool.silence("e") >= 1.0
+        pool.now = now
+        pool.abandon("e")
+        with pytest.raises(ConnectFailed, match="timed out"):
+            await connecting
+        assert pool.silence("e") == 0.0
+
+
+async def test_connections_that_the_engine_closes_are_noted() -> None:
+    """Not those that the proxy closes itself."""
+    closing = asyncio.Event()
+
+    async def script(conversation: Conversation) -> None:
+        await closing.wait()
+
+    async with engine(script) as scripted:
+        pool = pooled()
+        first, second = await two(pool, scripted)
+        assert pool.reuse(at(scripted.port)) is second
+        second.abort()
+        await asyncio.sleep(0)
+        assert pool.broken_at("e") == 0.0
+        closing.set()
+        while not first.transport.is_closing():
+            await asyncio.sleep(0)
+        while not pool.broken_at("e"):
+            await asyncio.sleep(0)
+
+
 class Reader:
     """Queues what comes."""
 
     def __init__(self) -> None:
         self.pieces: asyncio.Queue[bytes] = asyncio.Queue()
+        self.stalls = 0
 
     def received(self, data: bytes) -> None:
         self.pieces.put_nowait(data)
+
+    def stalled(self) -> None:
+        self.stalls += 1
 
     def lost(self, error: Exception | None) -> None:
         raise AssertionError("the engine never closes")

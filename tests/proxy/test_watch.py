@@ -25,6 +25,7 @@ class Engine:
         self.asked: list[str] = []
         app = web.Application()
         app.router.add_get("/{path:.*}", self._answer)
+        app.router.add_post("/{path:.*}", self._answer)
         self.server = TestServer(app)
 
     async def _answer(self, request: web.Request) -> web.Response:
@@ -52,6 +53,8 @@ class Proxy:
         self.resets: list[str] = []
         self.loads: list[tuple[str, int, int, float]] = []
         self.last_byte: float | None = None
+        self.abandoned: list[str] = []
+        self.broken = 0.0
 
     def now(self) -> float:
         return self.time
@@ -70,6 +73,15 @@ class Proxy:
 
     def last_byte_at(self, backend: str) -> float | None:
         return self.last_byte
+
+    def broken_at(self, backend: str) -> float:
+        return self.broken
+
+    def silence(self, backend: str) -> float:
+        return 0.0
+
+    def abandon(self, backend: str) -> None:
+        self.abandoned.append(backend)
 
 
 @pytest.fixture
@@ -101,10 +113,18 @@ class Watched:
     def with_config(self, **fields: object) -> tuple[Entry, Watch]:
         url = str(self.engine.server.make_url("/"))
         config = BackendConfig(url=url, name="b", **fields)  # type: ignore[arg-type]
-        self.entry = Directory([config])["b"]
+        self.directory = Directory([config, BackendConfig(url="http://other", name="other")])
+        self.entry = self.directory["b"]
         probe = Probe(self._session, self.entry.address, timeout=5.0)
-        self.watch = Watch(self.entry, probe, self.proxy, self.proxy, UpstreamConfig())
+        upstream, alone = UpstreamConfig(), self.directory.alone
+        self.watch = Watch(self.entry, probe, self.proxy, self.proxy, upstream, alone)
         return self.entry, self.watch
+
+    def with_another(self) -> Entry:
+        """Another backend that serves the same."""
+        other = self.directory["other"]
+        other.up, other.models = True, self.entry.models
+        return other
 
     async def check(self, times: int = 1) -> None:
         for _ in range(times):
@@ -186,13 +206,16 @@ async def test_three_failures_are_down_and_one_success_is_up(watched: Watched) -
     watched.engine.stop()
     await watched.check(2)
     assert watched.up == [True]
+    assert watched.proxy.abandoned == []
     await watched.check(2)
     assert watched.up == [True, False]
     assert not watched.entry.up
+    assert watched.proxy.abandoned == ["b"], "what waits there need not wait for ever"
     watched.engine.become(VLLM)
     await watched.check()
     assert watched.up == [True, False, True]
     assert watched.proxy.resets == []
+    assert watched.proxy.specs[-1].max_running == 1, "its cache may be cold: slow start"
 
 
 async def test_failures_must_follow_each_other(watched: Watched) -> None:
@@ -251,7 +274,8 @@ async def test_a_restart_is_noticed_after_a_failure(
     watched.engine.become(restarted(replies))
     await watched.check()
     assert watched.proxy.resets == ["b"]
-    assert watched.up == [True]
+    assert watched.up == [True, True]
+    assert watched.proxy.specs[-1].max_running == 1
 
 
 @pytest.mark.parametrize("replies", [VLLM, SGLANG])
@@ -323,3 +347,99 @@ async def test_an_older_sglang_tells_its_load_in_metrics(watched: Watched) -> No
     await watched.watch.poll_load()
     assert watched.proxy.loads == [("b", 0, 0, 100.0)]
     assert watched.engine.asked[-2:] == ["/v1/loads?include=core", "/metrics"]
+
+
+async def test_failures_of_requests_are_told(watched: Watched) -> None:
+    """A breaker that opens takes the backend out at once, while others can serve."""
+    watched.engine.become(VLLM)
+    await watched.check()
+    watched.entry.standing.breaker.again(100.0)
+    watched.entry.standing.changed()
+    assert watched.up == [True], "it is the last one that has the model"
+    other = watched.with_another()
+    watched.watch.refresh()
+    assert watched.up == [True, False]
+    other.up = False
+    watched.watch.refresh()
+    assert watched.up == [True, False, True]
+
+
+async def test_refusals_are_told(watched: Watched) -> None:
+    """The limit and the load that follow from a 429 reach the scheduler, and go again."""
+    watched.engine.become(VLLM)
+    await watched.check()
+    watched.entry.standing.answered(429, 100.0, 3, b"2")
+    assert (watched.proxy.specs[-1].max_running, watched.proxy.specs[-1].load_tokens) == (3, 16_384)
+    watched.proxy.time += 20.0
+    watched.watch.refresh()
+    assert (watched.proxy.specs[-1].max_running, watched.proxy.specs[-1].load_tokens) == (None, 0)
+
+
+async def test_a_backend_that_hung_is_looked_at_anew(watched: Watched) -> None:
+    """It may be another process now; it is up again once it tells its facts."""
+    watched.engine.become(VLLM)
+    await watched.check()
+    watched.entry.standing.hung = True
+    watched.watch.refresh()
+    watched.engine.become(restarted(VLLM))
+    await watched.check()
+    assert watched.up == [True, False, True]
+    assert watched.proxy.resets == ["b"]
+    assert watched.proxy.specs[-1].max_running == 1
+
+
+async def test_load_that_stands_still_is_noticed(watched: Watched) -> None:
+    """Counted from the last change; a backend that tells no load is never frozen."""
+    watched.engine.become(VLLM)
+    await watched.check()
+    assert watched.watch.frozen_seconds(1e9) == 0.0
+    await watched.watch.poll_load()
+    watched.proxy.time += 5.0
+    await watched.watch.poll_load()
+    assert watched.watch.frozen_seconds(watched.proxy.time) == 5.0
+    metrics = VLLM["/metrics"].replace(
+        b'num_requests_running{engine="0",model_name="tiny"} 0.0',
+        b'num_requests_running{engine="0",model_name="tiny"} 5.0',
+    )
+    watched.engine.become(VLLM | {"/metrics": metrics})
+    await watched.watch.poll_load()
+    assert watched.watch.frozen_seconds(watched.proxy.time) == 0.0
+
+
+async def test_any_reaction_is_one(watched: Watched) -> None:
+    """Errors and a refused connection too: only silence is none."""
+    watched.engine.become(VLLM)
+    await watched.check()
+    watched.engine.stop()
+    assert await watched.watch.reacts(5.0)
+    assert not await watched.watch.reacts(0.0001)
+    await watched.engine.server.close()
+    assert await watched.watch.reacts(5.0)
+    assert not await watched.watch.generates()
+
+
+@pytest.mark.parametrize(("status", "generates"), [(404, True), (401, True), (500, False)])
+async def test_generation_is_tried(watched: Watched, status: int, generates: bool) -> None:
+    """A server that does not want the request is not broken."""
+    watched.engine.become(VLLM)
+    await watched.check()
+    watched.engine.replies["/v1/completions"] = status
+    assert await watched.watch.generates() is generates
+    assert watched.engine.asked[-1] == "/v1/completions"
+
+
+async def test_a_restart_while_idle_is_noticed(watched: Watched) -> None:
+    """Connections that it closes are reason enough to ask for everything again, once."""
+    watched.engine.become(VLLM)
+    await watched.check()
+    watched.engine.become(restarted(VLLM))
+    await watched.check()
+    assert watched.proxy.resets == [], "an idle vLLM tells nothing of it by itself"
+    watched.proxy.time += 1.0
+    watched.proxy.broken = watched.proxy.time
+    watched.proxy.time += 1.0
+    await watched.check()
+    assert watched.proxy.resets == ["b"]
+    asked = len(watched.engine.asked)
+    await watched.check()
+    assert len(watched.engine.asked) == asked + 1

@@ -11,7 +11,7 @@ import msgspec
 from paceline.proxy.compose import Proxy
 from paceline.proxy.config import BackendConfig, Config
 from paceline.proxy.listen import listening
-from paceline.proxy.secure import secure
+from paceline.proxy.secure import Security, secure
 from tests.proxy.rig import CHAT, Answer, Caller
 from tests.proxy.scripted import SSE_HEAD, Conversation, Script, chunked, reply
 
@@ -49,14 +49,17 @@ class Whole:
 
 
 @asynccontextmanager
-async def whole(config: Config, *, up: bool = True) -> AsyncIterator[Whole]:
+async def whole(
+    config: Config, *, up: bool = True, security: Security | None = None
+) -> AsyncIterator[Whole]:
     """The proxy that `config` describes, on a port of its own; waits for its backends if `up`."""
-    proxy = Proxy(config, secure(config))
+    security = security or secure(config)
+    proxy = Proxy(config, security)
     proxy.monitor.start()
     try:
         async with (
             listening(proxy.admin_server, "127.0.0.1", 0) as admin,
-            listening(proxy.server, "127.0.0.1", 0) as url,
+            listening(proxy.server, "127.0.0.1", 0, security.tls) as url,
         ):
             made = Whole(proxy, url)
             made.admin_port = int(admin.rpartition(":")[2])

@@ -135,9 +135,9 @@ def check(scheduler: Scheduler, waiting: dict[str, None], running: dict[str, str
     assert scheduler._admission.waiting_tokens == sum(
         entry.request.prompt_tokens for entry in queued.values()
     )
-    listed = [entry for queue in scheduler._queues.values() for entry in queue]
+    listed = [entry for queue in scheduler._waiting.queues.values() for entry in queue]
     assert set(map(id, listed)) == set(map(id, queued.values()))
-    for queue in scheduler._queues.values():
+    for queue in scheduler._waiting.queues.values():
         assert len(queue)
         live = {
             item[3].request.id
@@ -147,7 +147,7 @@ def check(scheduler: Scheduler, waiting: dict[str, None], running: dict[str, str
             for item in heap
             if item[2] == item[3].version
         }
-        assert set(queue._closed.values()) <= set(queue)
+        assert set(queue.closed.values()) <= set(queue)
         assert len(queue) == len(list(queue))
         for entry in queue:
             if entry.held_by is None:
@@ -292,7 +292,7 @@ def finish(world: World) -> None:
         assert each.cache._occupied == 0
     assert world.scheduler._trie.nodes == 0
     assert not world.scheduler._trie.blocks
-    assert not world.scheduler._queues
+    assert not world.scheduler._waiting.queues
     assert world.scheduler.deadline() is None
     assert math.isfinite(world.scheduler._view.mean_wait)
 

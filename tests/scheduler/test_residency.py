@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from paceline.scheduler.entry import Entry
-from paceline.scheduler.residency import Residency
+from paceline.scheduler.residency import UNKNOWN_POOL, Residency
 from paceline.scheduler.trie import PrefixTrie
 from tests.scheduler.dialogue import keys, request
 
@@ -28,6 +28,7 @@ class Pool:
         self._count += 1
         entry.output_tokens = 20
         self.trie.add(entry)
+        self.trie.wait(entry)
         return entry
 
     def launch(self, prefix: str, late: bool = False, tail: int = 10, **more: object) -> Entry:
@@ -130,6 +131,15 @@ def test_number_of_recent_prompts_is_bounded() -> None:
         pool.cache.land(pool.launch(prefix), 20)
     assert pool.cache.recent == 2
     assert (pool.see("a"), pool.see("c")) == (0, 100)
+
+
+def test_a_pool_of_unknown_size_is_bounded_too() -> None:
+    """What is remembered of it, that is: prompts of a million tokens push each other out."""
+    pool = Pool(capacity=None)
+    for prefix in "abcdef":
+        pool.cache.land(pool.launch(prefix, tail=1_000_000), 20)
+    assert pool.cache.recent == UNKNOWN_POOL // 1_000_120 == 3
+    assert (pool.see("a"), pool.see("f")) == (0, 100)
 
 
 def test_forget() -> None:

@@ -20,6 +20,7 @@ from paceline.scheduler.events import (
     Tick,
 )
 from paceline.scheduler.fleet import Backend
+from paceline.scheduler.line import OPEN
 from paceline.scheduler.policy import Policy, View
 from paceline.scheduler.types import BackendSpec, Request
 from tests.scheduler.dialogue import Talk, backend, request
@@ -194,6 +195,42 @@ class TestFeed:
         assert due == pytest.approx(410 / 20_000)
         assert talk.say(Tick(), due or 0.0) == "c->b"
 
+    def test_the_first_of_several_estimates_counts(self) -> None:
+        """Of unseen prefills at two backends, the deadline is the one that ends first."""
+        talk = Talk(backend("b1", kv_tokens=None), backend("b2", kv_tokens=None))
+        assert talk.arrive("a", "xxxx", streaming=False) == "a->b1"
+        assert talk.arrive("b", "yyyyy", streaming=False) == "b->b2"
+        assert talk.arrive("c", "zzzzzz") == ""
+        assert talk.scheduler.deadline() == pytest.approx(410 / 20_000)
+
+    def test_an_answer_in_one_piece_shows_that_earlier_ones_have_begun(self) -> None:
+        """Engines begin in order: whoever was sent before one that ended waits there no more."""
+        talk = Talk(backend(kv_tokens=None, chunk_tokens=800))
+        talk.arrive("a", "xxxx", streaming=False)
+        talk.arrive("b", "yyy", at=0.001, streaming=False)
+        assert talk.arrive("c", "zzzz", at=0.002) == ""
+        assert talk.finish("b", 0.005) == "c->b"
+        rate = talk.scheduler.snapshot(0.005).backends[0].prefill_rate
+        assert rate == pytest.approx(720 / 0.004)
+
+    def test_a_slow_answer_in_one_piece_says_nothing_of_the_rate(self) -> None:
+        """Decoding is part of the time that it took."""
+        talk = Talk(backend(kv_tokens=None, chunk_tokens=800))
+        talk.arrive("a", "xxxx", streaming=False)
+        talk.finish("a", 0.02)
+        talk.arrive("b", "yyyy", at=1.0, streaming=False)
+        talk.finish("b", 9.0)
+        assert talk.scheduler.snapshot(9.0).backends[0].prefill_rate == pytest.approx(20_500)
+
+    def test_one_that_the_engine_began_unseen_is_cached_at_its_end(self) -> None:
+        """A load report tells that it runs, not that its prompt can be matched; its end does."""
+        talk = Talk(sglang())
+        talk.arrive("a", "xxx")
+        talk.say(LoadReported("s", 1, 0, asked_at=0.2), 0.3)
+        talk.finish("a", 0.5)
+        talk.arrive("b", "xxx", at=0.6)
+        assert talk.dispatches["b"].cached_tokens == 300
+
 
 class TestLeaders:
     def test_followers_wait_for_their_leader(self) -> None:
@@ -225,6 +262,14 @@ class TestLeaders:
         talk.arrive("f1", "xxx")
         assert talk.scheduler.deadline() == 3.0
         assert talk.say(Tick(), 3.0) == "f1->s"
+
+    def test_a_followers_own_deadline_may_come_first(self) -> None:
+        """The scheduler wants to be woken for whichever is sooner."""
+        talk = Talk(sglang(), config=SchedulerConfig(follower_min_tokens=100))
+        talk.arrive("lead", "xxx")
+        assert talk.arrive("f1", "xxx", deadline=1.0) == ""
+        assert talk.scheduler.deadline() == 1.0
+        assert talk.say(Tick(), 1.0) == "f1!deadline"
 
     def test_short_prefixes_are_not_worth_it(self) -> None:
         """What takes no longer to compute than to wait for is computed twice."""
@@ -362,6 +407,9 @@ class TestAnotherPolicy:
 class Backwards(Policy):
     """Last come, first served; keeps account of the queue."""
 
+    def __post_init__(self) -> None:
+        self.seen: list[str] = []
+
     def order(self, request: Request, view: View) -> tuple[float, ...]:
         return (-request.arrived_at, -ord(request.id))
 
@@ -370,12 +418,6 @@ class Backwards(Policy):
 
     def left(self, request: Request, view: View) -> None:
         self.seen.append(f"-{request.id}")
-
-    @property
-    def seen(self) -> list[str]:
-        """Who came and went."""
-        log: list[str] = self.__dict__.setdefault("log", [])
-        return log
 
 
 class TestFleet:
@@ -530,29 +572,90 @@ class TestFleet:
         assert [queue.model for queue in talk.scheduler.snapshot(2.5).queues] == ["n"]
 
 
+def busy(**limits: float) -> Talk:
+    """A scheduler with these limits, whose only backend runs one request and takes no other."""
+    config = SchedulerConfig(**limits)  # type: ignore[arg-type]
+    talk = Talk(backend(max_running=1, kv_tokens=None), config=config)
+    talk.arrive("busy")
+    return talk
+
+
 class TestLimits:
     def test_full_queue(self) -> None:
         """One more than may wait is refused, with advice when to come back."""
-        talk = Talk(backend(up=False), config=SchedulerConfig(max_waiting=1))
+        talk = busy(max_waiting=1)
         talk.arrive("a")
         assert talk.arrive("b", at=0.5) == "b!queue_full"
+        assert talk.scheduler.retry_after(0.5) == 1.0
+
+    def test_a_backend_that_refused_counts_as_busier(self) -> None:
+        """Others are preferred to it, as long as they are less busy than that."""
+        talk = Talk(backend("b1", load_tokens=500), backend("b2"))
+        assert talk.arrive("a", tail=300) == "a->b2"
+        assert talk.arrive("b", tail=300) == "b->b2"
+        assert talk.arrive("c", tail=300) == "c->b1"
 
     def test_full_queue_by_tokens(self) -> None:
         """Waiting prompts are bounded in tokens too, but one always fits."""
-        talk = Talk(backend(up=False), config=SchedulerConfig(max_waiting_tokens=100))
+        talk = busy(max_waiting_tokens=100)
         assert talk.arrive("a", "xx") == ""
         assert talk.arrive("b") == "b!queue_full"
 
+    def test_without_a_backend_that_is_the_reason(self) -> None:
+        """Contention and no capacity at all are told apart; waiting is allowed in both."""
+        talk = Talk(backend(up=False), config=SchedulerConfig(max_waiting=1, queue_seconds=5.0))
+        assert talk.arrive("a") == ""
+        assert talk.arrive("b", at=0.5) == "b!no_backend"
+        assert talk.say(Tick(), 5.0) == "a!no_backend"
+
+    def test_the_less_important_give_way(self) -> None:
+        """In a full queue, the one of lowest priority that came last is refused instead."""
+        talk = busy(max_waiting=3)
+        talk.arrive("low", at=0.1)
+        talk.arrive("late", at=0.2)
+        talk.arrive("high", at=0.3, priority=2)
+        assert talk.arrive("mid", at=0.4, priority=1) == "late!shed"
+        assert talk.arrive("equal", at=0.5) == "equal!queue_full"
+        assert talk.arrive("top", at=0.6, priority=3) == "low!shed"
+        assert talk.arrive("more", at=0.7, priority=1) == "more!queue_full"
+
+    def test_as_many_give_way_as_are_needed(self) -> None:
+        """For a long prompt several; nobody if that would not be enough."""
+        talk = busy(max_waiting_tokens=330)
+        talk.arrive("a", "x", priority=1)
+        talk.arrive("b", "x")
+        talk.arrive("c", "x")
+        assert talk.arrive("long", "xxx", priority=1) == "long!queue_full"
+        assert talk.arrive("longer", "xxx", priority=2) == "c!shed b!shed a!shed"
+        assert talk.scheduler.snapshot(1.0).waiting_tokens == 310
+
+    def test_one_always_fits(self) -> None:
+        """However long its prompt is, if it matters more than all that wait."""
+        talk = busy(max_waiting_tokens=330)
+        talk.arrive("a", "x")
+        talk.arrive("b", "x")
+        assert talk.arrive("huge", "xxxxxxx", priority=1) == "b!shed a!shed"
+
+    def test_who_was_sent_once_does_not_give_way(self) -> None:
+        """A request that its backend failed has waited its turn before."""
+        talk = busy(max_waiting=1)
+        assert talk.say(Failed("busy", retry=True), 0.1) == "busy->b"
+        talk = Talk(backend(), config=SchedulerConfig(max_waiting=1))
+        talk.arrive("a")
+        talk.say(BackendChanged(backend(up=False)), 0.1)
+        talk.say(Failed("a", retry=True), 0.2)
+        assert talk.arrive("high", at=0.3, priority=9) == "high!no_backend"
+
     def test_deadline_of_the_queue(self) -> None:
         """Nobody waits longer than the queue allows."""
-        talk = Talk(backend(up=False), config=SchedulerConfig(queue_seconds=5.0))
+        talk = busy(queue_seconds=5.0)
         talk.arrive("a", at=1.0)
         assert talk.scheduler.deadline() == 6.0
         assert talk.say(Tick(), 6.0) == "a!deadline"
 
     def test_deadline_of_the_request(self) -> None:
         """A request's own deadline counts when it is earlier."""
-        talk = Talk(backend(up=False))
+        talk = busy()
         talk.arrive("a", at=1.0, deadline=2.0)
         talk.arrive("b", at=1.0)
         assert talk.say(Tick(), 2.0) == "a!deadline"
@@ -577,9 +680,9 @@ class TestLimits:
         for number in range(2000):
             talk.arrive(str(number), at=number / 1000)
             talk.say(Cancelled(str(number)), number / 1000)
-        queue = talk.scheduler._queues["m"]
+        queue = talk.scheduler._waiting.queues["m"]
         (line,) = queue._lines.values()
-        assert sum(map(len, line.lanes[None].values())) < 200
+        assert sum(map(len, line.lanes[OPEN].values())) < 200
         assert len(talk.scheduler._admission._expiries) < 200
 
 

@@ -34,6 +34,7 @@ from tests.scheduler.dialogue import Talk, backend, keys, request
 def enter(trie: Trie, prefix: str) -> Entry:
     entry = Entry(request("r", prefix), 0)
     trie.add(entry)
+    trie.wait(entry)
     return entry
 
 
@@ -147,7 +148,6 @@ def test_memory_follows_what_may_be_cached() -> None:
         blocks = (2 * number, 2 * number + 1)
         entry = Entry(Request(id="r", arrived_at=0.0, prefix=blocks, prompt_tokens=300), number)
         trie.add(entry)
-        trie.leave(entry)
         entry.waiting = False
         cache.launch(entry, late=False)
         cache.land(entry, 20)

@@ -6,6 +6,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
+from msgspec import structs
 
 from paceline.engines.measure.measurement import Measurement
 from paceline.engines.model.presets import PRESETS
@@ -46,6 +47,17 @@ def test_what_made_them_is_found() -> None:
     for measured in made:
         assert predict(measured, found) == pytest.approx(measured.seconds, rel=0.01)
     assert found.time.k == pytest.approx(27, rel=0.03)
+
+
+def test_what_shared_kv_saves_is_found() -> None:
+    """Decodes on a shared prefix tell it; without them it stays as it is."""
+    truth = Coefficients(structs.replace(PRESET.vllm, again=0.7), FrontendTime(), BUSY)
+    made = measurements(truth)
+    assert fit(made, PRESET.vllm, FrontendTime()).time.again == pytest.approx(0.45)
+    blank = Measurement(kind="decode", batch=32, prompt=4128, shared=4096, seconds=1.0)
+    shared = structs.replace(blank, seconds=predict(blank, truth))
+    found = fit([*made, shared], PRESET.vllm, FrontendTime())
+    assert found.time.again == pytest.approx(0.7, abs=0.02)
 
 
 def test_an_outlier_does_not_bend_the_fit() -> None:

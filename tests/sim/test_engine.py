@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+import pytest
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 
 from paceline.sim.experiment import Job, run
-from paceline.sim.run import NO_PROXY, RunConfig
+from paceline.sim.generators import Chat
+from paceline.sim.run import RunConfig
 from paceline.sim.spec import Synthetic
-from tests.sim.dialogue import FAMILIES, FLAT, NO_FRONTEND, engine
+from tests.sim.dialogue import FLAT, NO_FRONTEND, engine
 from tests.sim.test_run import jobs
 
 
+@settings(max_examples=50)
 @given(jobs(), st.booleans(), st.sampled_from([1.0, 1.07]))
 def test_equal_to_step_by_step(job: Job, flat: bool, busy: float) -> None:
     """Runs whose steps are all kept and runs that pass over some: the same rows and samples.
@@ -30,10 +33,12 @@ def test_equal_to_step_by_step(job: Job, flat: bool, busy: float) -> None:
     assert some.samples == every.samples
 
 
-def test_engines_in_lockstep_keep_their_order() -> None:
-    """Two engines whose steps end together are heard in the same order, passed over or not."""
-    config = RunConfig(policy=NO_PROXY, backends=2, engine=engine(time=FLAT), frontend=NO_FRONTEND)
-    generator = structs.replace(FAMILIES, output=60)
-    job = Job(config=config, workload=Synthetic(generator=generator), keep=True)
+@pytest.mark.parametrize("kind", ["vllm", "sglang"])
+def test_engines_in_lockstep_keep_their_order(kind: str) -> None:
+    """Engines whose steps end together are heard in the same order, passed over or not."""
+    flat = engine(kind=kind, time=FLAT, kv_tokens=1500)
+    config = RunConfig(policy="fcfs", backends=2, engine=flat, frontend=NO_FRONTEND)
+    chat = Chat(sessions=8, turns=3, system=60, user=30, output=20, think=0.5)
+    job = Job(config=config, workload=Synthetic(generator=chat), keep=True)
     every = structs.replace(job, config=structs.replace(config, keep_steps=True))
     assert run(job).rows == run(every).rows

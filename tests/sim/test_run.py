@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import msgspec
 import pytest
 from hypothesis import given, settings
@@ -60,7 +62,8 @@ def jobs(draw: st.DrawFn) -> Job:
 @settings(max_examples=40, deadline=None)
 @given(jobs())
 def test_conservation_and_causality(job: Job) -> None:
-    """Every request that arrives ends once; its instants follow one another; no time goes back."""
+    """Every request that arrives ends once; its instants follow one another; a turn follows the end
+    of the one before it; an engine's steps do not overlap; no time goes back."""
     made = run(job)
     ids = [row.id for row in made.rows]
     assert len(set(ids)) == len(ids) == made.summary.requests
@@ -75,8 +78,18 @@ def test_conservation_and_causality(job: Job) -> None:
         assert 0 <= row.cached < row.prompt
         assert row.out >= 1
     for steps in made.steps.values():
-        starts = [step.start for step in steps]
-        assert starts == sorted(starts)
+        for step, after in pairwise(steps):
+            assert step.start < step.start + step.duration <= after.start
+    times = [sample.time for sample in made.samples]
+    assert times == sorted(times)
+    turns = {row.id: row for row in made.rows}
+    for row in made.rows:
+        session, _, number = row.id.partition("#")
+        before = turns.get(session if number == "1" else f"{session}#{int(number or 0) - 1}")
+        if number:
+            assert before is not None
+            assert before.last is not None
+            assert before.last <= row.arrival
 
 
 @settings(max_examples=10, deadline=None)
@@ -165,6 +178,18 @@ def test_a_burst_starts_together() -> None:
     ).rows
     ready = 0.0100 + 0.017 + 200 * (0.00103 + SERIAL * 100 * 0.7e-6) + (1 - SERIAL) * 100 * 0.7e-6
     assert max(row.first or 0.0 for row in rows) == pytest.approx(ready + 0.001, abs=0.002)
+
+
+def test_who_comes_soon_joins_the_burst() -> None:
+    """A burst sent over 20 ms reaches the engine together, but for its first."""
+    quick = StepTime(c0=1e3, tw=0, k=0, a=0, b=0, g=0)
+    config = RunConfig(policy=NO_PROXY, engine=engine(time=quick, kv_tokens=50_000))
+    burst = [single(f"{i:03d}", turn(tokens=100, out=300), i * 1e-4) for i in range(200)]
+    first, *others = (row.first or 0.0 for row in simulate(config, iter(burst)).rows)
+    ready = 0.0100 + 0.017 + 200 * (0.00103 + SERIAL * 100 * 0.7e-6)
+    assert first < 0.013
+    assert min(others) == pytest.approx(ready + 0.001, abs=0.002)
+    assert max(others) < min(others) + 0.003  # three steps of 8,192 tokens
 
 
 def test_a_prompt_longer_than_the_pool_fails_alone() -> None:

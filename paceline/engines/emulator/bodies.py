@@ -32,6 +32,9 @@ class OpenAIBody(Struct, kw_only=True):
     """SGLang's name for the request id."""
     request_id: str | None = None
     """vLLM's."""
+    cache_salt: str | None = None
+    extra_key: str | None = None
+    """SGLang's second salt."""
 
 
 class CompletionBody(OpenAIBody, kw_only=True):
@@ -88,6 +91,8 @@ class GenerateBody(Struct, kw_only=True):
     rid: str | list[str] | None = None
     stream: bool | None = False
     priority: int | None = 0
+    cache_salt: str | None = None
+    extra_key: str | None = None
 
 
 class AbortBody(Struct):

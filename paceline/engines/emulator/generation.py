@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterator, Sequence
+from zlib import crc32
 
 from msgspec import Struct
 
@@ -23,6 +25,8 @@ class Ask(Struct, frozen=True, kw_only=True):
     stream: bool = False
     include_usage: bool = False
     """Whether a stream ends with its usage."""
+    salt: str = ""
+    """Prompts with different salts share nothing in the cache."""
 
 
 class Piece(Struct, frozen=True):
@@ -95,7 +99,7 @@ class Generation:
             self.answers.append(Answer(len(prompt), answer(prompt, choice, tokens)))
         request = SequenceRequest(
             id=request_id,
-            prompt=prompt,
+            prompt=_salted(prompt, self.ask.salt),
             output_tokens=tokens,
             max_tokens=self.ask.max_tokens,
             output=tokenize(self.answers[-self.ask.n].text),
@@ -103,3 +107,11 @@ class Generation:
             priority=self.ask.priority,
         )
         self.requests.append(request)
+
+
+def _salted(prompt: Sequence[int], salt: str) -> Sequence[int]:
+    """Other ids for the same prompt, as another salt makes another key of it."""
+    if not salt:
+        return prompt
+    mask = crc32(salt.encode())
+    return array("I", [id ^ mask for id in prompt])

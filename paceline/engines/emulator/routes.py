@@ -155,6 +155,8 @@ def _openai_ask(
         priority=body.priority or 0,
         stream=bool(body.stream),
         include_usage=options is not None and options.include_usage,
+        salt=(body.cache_salt or "")
+        + ((body.extra_key or "") if emulator.config.kind == "sglang" else ""),
     )
 
 

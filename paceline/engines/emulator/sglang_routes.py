@@ -129,4 +129,5 @@ def _ask(emulator: Emulator, body: bodies.GenerateBody, prompts: list[Sequence[i
         n=params.n,
         priority=body.priority or 0,
         stream=bool(body.stream),
+        salt=(body.cache_salt or "") + (body.extra_key or ""),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from paceline.engines.model.build import build_engine
@@ -80,6 +80,7 @@ def advance(engine: Engine, now: float, most: int, skip: Iterator[int], steps: l
 
 
 @pytest.mark.parametrize("variant", VARIANTS, ids=lambda c: f"{c.kind}-{c.policy}")
+@settings(max_examples=50)
 @given(wanted=requests(), data=st.data())
 def test_equal_to_step_by_step(
     variant: EngineConfig, wanted: list[SequenceRequest], data: st.DataObject

@@ -87,6 +87,20 @@ def test_held_blocks_are_not_free() -> None:
     assert (cache.free, cache.match(encode([1]), 1).idle) == (4, 1)
 
 
+def test_shared_blocks_are_counted() -> None:
+    """Every holder of a block but its first adds one, until it lets go; a split changes nothing."""
+    cache = BlockCache(8, 1)
+    first = publish(cache, 1, 2, 3)
+    second = cache.hold(cache.match(encode([1, 2, 9]), 3))
+    third = cache.hold(cache.match(encode([1, 2, 3]), 3))
+    assert cache.shared == 2 + 3
+    cache.release(first)
+    assert cache.shared == 2
+    cache.release(third)
+    cache.release(second)
+    assert cache.shared == 0
+
+
 def test_a_twin_takes_over() -> None:
     """When one of two blocks with the same tokens is overwritten, the other is found."""
     cache = BlockCache(2, 1)

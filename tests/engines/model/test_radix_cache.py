@@ -78,6 +78,23 @@ def test_locked_paths_stay() -> None:
     assert tree.evictable == 4
 
 
+def test_shared_tokens_are_counted() -> None:
+    """Every lock on a token but its first adds one, until it is undone; a split changes nothing."""
+    tree = RadixCache()
+    insert(tree, 1, 2, 3, 4)
+    whole = tree.match(encode([1, 2, 3, 4]), 4)[0]
+    tree.lock(whole)
+    tree.lock(whole)
+    part = tree.match(encode([1, 2, 9]), 3)[0]
+    tree.lock(part)
+    assert tree.shared == 4 + 2
+    tree.unlock(whole)
+    assert tree.shared == 2
+    tree.unlock(whole)
+    tree.unlock(part)
+    assert tree.shared == 0
+
+
 def test_pages_are_matched_whole() -> None:
     """With pages of two tokens, only whole pages are kept and found."""
     tree = RadixCache(page_size=2)

@@ -1,6 +1,7 @@
 """The step-time formula against the grid that it was fitted to."""
 
 import pytest
+from msgspec import structs
 
 from paceline.engines.model.presets import PRESETS
 from paceline.engines.model.steptime import StepTime, Work
@@ -68,3 +69,31 @@ def test_padding_lengthens_the_others() -> None:
     padded = StepTime(c0=0, tw=0, k=0, a=1e6, b=0, g=0, pad=128)
     assert area.seconds(work) == 200 * 100 + 10 * 1005
     assert padded.seconds(work) == 200 * 100 + 10 * 5 + 256 * 1000
+
+
+def test_what_is_read_again_costs_less() -> None:
+    """KV that another sequence of the step has read comes from L2: part of its cost falls away."""
+    time = StepTime(c0=0, tw=0, k=0, a=0, b=0, g=1e6, again=0.25)
+    work = Work(tokens=2, decodes=2, context=100, shared=40)
+    assert time.seconds(work) == 60 + 40 * 0.75
+
+
+def test_the_host_is_the_floor() -> None:
+    """A step takes no less than the host's time for its sequences, whatever `s` says."""
+    time = StepTime(c0=1e6, tw=0, k=0, a=0, b=0, g=0, s=2.0, host=1e5)
+    assert time.seconds(Work(tokens=5, decodes=5)) == 2.0
+    assert time.seconds(Work(tokens=50, decodes=50)) == 5.0
+
+
+@pytest.mark.parametrize("host", [0.0, 1e4])
+def test_steps_ahead(host: float) -> None:
+    """Steps ahead take, to the last bit, what each of them would take when it comes."""
+    time = structs.replace(PRESETS["llama-3.1-8b-h100"].vllm, host=host)
+    work = Work(tokens=3, decodes=3, context=1001, shared=300)
+    expected = []
+    for _ in range(50):
+        work.context += 3
+        expected.append(time.seconds(work))
+    work.context = 1001
+    assert time.ahead(work, 50) == expected
+    assert time.ahead(work, 0) == []

@@ -1,0 +1,1 @@
+"""What clients see when engines fail: `python -m bench.faults`."""
