@@ -51,9 +51,8 @@ class Rig:
             found.append(f"{len(self.records)} of {requests} requests ended")
         if len({record.id for record in self.records}) != len(self.records):
             found.append("a request ended twice")
-        gateway = self.proxy.gateway
-        for engine in gateway.directory:
-            gateway.driver.backend_reset(engine.id)
+        for engine in self.proxy.gateway.directory:
+            self.proxy.driver.backend_reset(engine.id)
         if nodes := self.proxy.snapshot().trie_nodes:
             found.append(f"{nodes} trie nodes")
         return found
