@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+from structlog.testing import capture_logs
 
 from paceline.proxy import kubernetes
 from paceline.proxy.config import DiscoveryConfig
@@ -167,15 +168,16 @@ async def test_too_old_a_version_lists_anew(account: Path) -> None:
             assert await anext(source) == [Found("10.0.0.1", 8000)]
 
 
-async def test_a_refusal_is_tried_again(account: Path, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_a_refusal_is_tried_again(account: Path) -> None:
     """Without the right to list there is nothing to find, and the log says why."""
     async with api_server() as server:
         server.slices = [slice_of(endpoint("10.0.0.1"))]
         server.refusals = 2
         cluster = Cluster(url=server.url, account=account)
-        async with aclosing(watched(CONFIG, cluster)) as source:
-            assert await anext(source) == [Found("10.0.0.1", 8000)]
-        assert capsys.readouterr().out.count("403") == 2
+        with capture_logs() as logs:
+            async with aclosing(watched(CONFIG, cluster)) as source:
+                assert await anext(source) == [Found("10.0.0.1", 8000)]
+        assert ["403" in line["error"] for line in logs] == [True, True]
 
 
 async def test_large_slices(account: Path) -> None:
