@@ -12,10 +12,11 @@ from typing import Any
 import aiohttp
 import msgspec
 import structlog
-from msgspec import Struct, field
+from msgspec import Struct
 
 from paceline.proxy.config import DiscoveryConfig
 from paceline.proxy.discovery import Finds, Found
+from paceline.proxy.slices import ApiFailed, SliceList, Slices, endpoints, take
 
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 """Where Kubernetes puts the account's token, the cluster's authority and the namespace."""
@@ -46,54 +47,7 @@ class Cluster(Struct, frozen=True, kw_only=True):
         return (self.account / "namespace").read_text().strip()
 
 
-class ApiFailed(Exception):
-    """The API server refused, or what was seen of it is too old."""
-
-
 FAILURES = (ApiFailed, aiohttp.ClientError, msgspec.DecodeError, TimeoutError, OSError)
-
-
-class _Conditions(Struct):
-    ready: bool | None = None
-    terminating: bool | None = None
-
-
-class _Target(Struct):
-    name: str = ""
-
-
-class _Endpoint(Struct):
-    addresses: list[str] = []
-    conditions: _Conditions = field(default_factory=_Conditions)
-    target: _Target | None = field(default=None, name="targetRef")
-
-
-class _Port(Struct):
-    port: int | None = None
-
-
-class _Metadata(Struct):
-    name: str = ""
-    version: str = field(default="", name="resourceVersion")
-
-
-class _Slice(Struct):
-    metadata: _Metadata = field(default_factory=_Metadata)
-    endpoints: list[_Endpoint] | None = None
-    ports: list[_Port] | None = None
-
-
-class _List(Struct):
-    metadata: _Metadata = field(default_factory=_Metadata)
-    items: list[_Slice] = []
-
-
-class _Event(Struct):
-    type: str
-    object: msgspec.Raw
-
-
-Slices = dict[str, _Slice]
 
 
 def in_cluster() -> Cluster:
@@ -131,28 +85,11 @@ async def watched(config: DiscoveryConfig, cluster: Cluster) -> Finds:
                 pause = min(2 * pause, LONGEST_PAUSE)
 
 
-def endpoints(slices: Slices, port: int | None) -> Sequence[Found]:
-    """What may be sent requests: ready, and not about to end.
-
-    A pod with an address of either family is in two slices, and counts once.
-    """
-    found: set[Found] = set()
-    for one in slices.values():
-        number = port or next((each.port for each in one.ports or () if each.port), None)
-        for endpoint in one.endpoints or ():
-            conditions = endpoint.conditions
-            if number and conditions.ready is not False and not conditions.terminating:
-                name = endpoint.target.name if endpoint.target else ""
-                found.update(Found(address, number, name) for address in endpoint.addresses[:1])
-    once = {one.name or one.host: one for one in sorted(found, reverse=True)}
-    return sorted(once.values())
-
-
 async def _slices(
     session: aiohttp.ClientSession, cluster: Cluster, path: str, query: dict[str, str]
 ) -> AsyncIterator[Slices]:
     """All slices, first as they are and then after each change, until the watch breaks off."""
-    listed = msgspec.json.decode(await _get(session, cluster, path, query), type=_List)
+    listed = msgspec.json.decode(await _get(session, cluster, path, query), type=SliceList)
     slices = {one.metadata.name: one for one in listed.items}
     yield slices
     version = listed.metadata.version
@@ -164,23 +101,10 @@ async def _slices(
             "timeoutSeconds": str(WATCH_SECONDS),
         }
         async for line in _lines(session, cluster, path, watch):
-            changed = _take(slices, line)
+            changed = take(slices, line)
             version = changed.metadata.version or version
             yield slices
         await asyncio.sleep(FIRST_PAUSE)  # for whatever in between closes watches at once
-
-
-def _take(slices: Slices, line: bytes) -> _Slice:
-    """Apply one event of a watch; raises ApiFailed where it says that the watch has failed."""
-    event = msgspec.json.decode(line, type=_Event)
-    if event.type == "ERROR":
-        raise ApiFailed(bytes(event.object).decode())
-    changed = msgspec.json.decode(event.object, type=_Slice)
-    if event.type == "DELETED":
-        slices.pop(changed.metadata.name, None)
-    elif event.type != "BOOKMARK":
-        slices[changed.metadata.name] = changed
-    return changed
 
 
 async def _get(

@@ -15,7 +15,8 @@ from structlog.testing import capture_logs
 from paceline.proxy import kubernetes
 from paceline.proxy.config import DiscoveryConfig
 from paceline.proxy.discovery import Found
-from paceline.proxy.kubernetes import ApiFailed, Cluster, in_cluster, watched
+from paceline.proxy.kubernetes import Cluster, in_cluster, watched
+from paceline.proxy.slices import ApiFailed
 
 CONFIG = DiscoveryConfig(service="vllm")
 PATH = "/apis/discovery.k8s.io/v1/namespaces/llm/endpointslices"
