@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from paceline.proxy.config import Config, DiscoveryConfig
 from paceline.proxy.discovery import Discovery, Finds, Found, backend_of
 from paceline.proxy.load import ConfigError, load_config
 from tests.proxy.scripted import always, engine
+from tests.proxy.test_dns import nameserver
 from tests.proxy.whole import MODELS, Whole, backend, streaming, whole
 
 LOOK = DiscoveryConfig(host="engines", kind="openai")
@@ -154,6 +156,30 @@ async def test_a_source_that_breaks_leaves_the_backends() -> None:
         assert names(proxy) == ["pod"]
         assert "discovery ended" in [line["event"] for line in logs]
         await discovery.close()
+
+
+async def test_serving_with_nothing_but_a_name(tmp_path: Path) -> None:
+    """`paceline serve` starts no emulators then, and serves with what the DNS tells."""
+    file = tmp_path / "p.toml"
+    async with engine(always(MODELS)) as scripted, nameserver() as (server, at):
+        server.records["e.example", "SRV"] = [f"0 0 {scripted.port} localhost."]
+        where = f'srv = "e.example"\nresolver = "{at}"\nkind = "openai"'
+        file.write_text(f"[server]\nport = 0\n[[discovery]]\n{where}\n")
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "paceline", "serve", "--config", str(file)),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        assert process.stdout is not None
+        assert process.stderr is not None
+        try:
+            while b"backend up" not in (line := await process.stderr.readline()):
+                assert line, "it ended"
+            assert f"localhost:{scripted.port}".encode() in line
+        finally:
+            process.terminate()
+            said, _ = await process.communicate()
+    assert b"emulated" not in said
 
 
 def test_what_is_said_of_all_counts_for_each() -> None:
