@@ -14,6 +14,7 @@ from tests.deploy.chart import CHART, plain, render
 from tests.deploy.files import DEPLOY, documents, load, run
 
 PLAIN = (DEPLOY / "kubernetes/paceline.yaml").read_text()
+ENGINES = (DEPLOY / "kubernetes/engines.yaml").read_text()
 EVERYTHING: dict[str, Any] = {
     "config": {
         "backends": [{"url": "https://e:8000", "models": ["m"], "api_key_env": "ENGINE_KEY"}],
@@ -90,7 +91,7 @@ def test_kubernetes_takes_them(everything: str) -> None:
     """Every manifest keeps Kubernetes' own schema, with no key unknown to it."""
     validate = pytest.importorskip("kubernetes_validate").validate
     kinds = set()
-    for one in documents(PLAIN + everything):
+    for one in documents(PLAIN + everything + "---\n" + ENGINES):
         kinds.add(one["kind"])
         if one["kind"] not in CUSTOM:
             validate(one, "1.34", strict=True)
@@ -163,6 +164,16 @@ def test_it_may_look_up_engines_where_it_does() -> None:
         assert rule["resources"] == ["endpointslices"]
         assert rule["verbs"] == ["list", "watch"]
     assert not [one for one in documents(PLAIN) if one["kind"] == "Role"]
+
+
+def test_the_example_engines_can_be_found() -> None:
+    """Their Service has no address of its own, selects their pods, and names a port of theirs."""
+    service, engines = named(ENGINES, "Service"), named(ENGINES, "StatefulSet")["spec"]
+    pod = engines["template"]
+    assert service["spec"]["clusterIP"] == "None"
+    assert service["spec"]["selector"].items() <= pod["metadata"]["labels"].items()
+    (port,) = pod["spec"]["containers"][0]["ports"]
+    assert service["spec"]["ports"][0]["targetPort"] == port["name"]
 
 
 def test_the_budget_lets_a_single_proxy_move() -> None:
