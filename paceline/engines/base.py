@@ -17,6 +17,22 @@ def native(path: str, model: str = "") -> str:
     return f"{path} {model}" if model else path
 
 
+OWNERS: dict[str, Kind] = {
+    "/encode": "sglang",
+    "/flush_cache": "sglang",
+    "/get_model_info": "sglang",
+    "/get_server_info": "sglang",
+    "/health_generate": "sglang",
+    "/load": "vllm",
+    "/model_info": "sglang",
+    "/reset_prefix_cache": "vllm",
+    "/server_info": "sglang",
+    "/version": "vllm",
+}
+"""Who has the paths that clients ask for and the other engine answers with 404 (the engines'
+/openapi.json, vLLM 0.32 and SGLang 0.5.23)."""
+
+
 class Facts(Struct, frozen=True, kw_only=True):
     """What an engine says of itself; None where it says nothing."""
 

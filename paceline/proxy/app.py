@@ -83,7 +83,7 @@ def forwarding(gateway: Gateway) -> Handler:
         method, path = request.method, request.path
         if method == "POST" and path in api.PATHS:
             return scheduled(request)
-        if method == "GET" and path == models.PATH:
+        if method == "GET" and models.asked(path):
             return listed(request)
         return passed(request)
 

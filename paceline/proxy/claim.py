@@ -146,7 +146,7 @@ class Unscheduled:
         """Nobody needs to know."""
 
     def _pick(self) -> None:
-        backend = self._directory.pick(self._model, avoid=self.backend)
+        backend = self._directory.pick(self._model, self.backend, self._record.path)
         if backend is None:
             if self._model and self._directory.up():
                 raise unknown_model(self._model)

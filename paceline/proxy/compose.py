@@ -20,6 +20,7 @@ from paceline.proxy.app import build_admin_server, build_server
 from paceline.proxy.backends import Backends
 from paceline.proxy.config import Config, PolicyConfig
 from paceline.proxy.directory import Directory
+from paceline.proxy.discovery import Discovery
 from paceline.proxy.driver import Driver
 from paceline.proxy.gateway import FullGateway
 from paceline.proxy.kv_follower import follower
@@ -33,6 +34,7 @@ from paceline.proxy.retries import RetryBudget
 from paceline.proxy.secure import Security, secure
 from paceline.proxy.state import state_json
 from paceline.proxy.tokenizing import tokenizers
+from paceline.proxy.tracing import tracing
 from paceline.proxy.ui.board import Boards, Now
 from paceline.proxy.ui.page import Dashboard
 from paceline.proxy.upstream import Pool
@@ -84,6 +86,7 @@ class Proxy:
         follow = partial(follower, sink=self.driver, models=models, seed=seed)
         self.monitor = Monitor(self._directory, self.driver, pool, self.upstream, follow)
         self.backends = Backends(self._directory, self.driver, pool, self.monitor)
+        self.discovery = Discovery(config.discovery, self.backends)
         self._started_at = loop.time()
         self.gateway = FullGateway(
             config=structs.replace(config, upstream=self.upstream),
@@ -99,6 +102,7 @@ class Proxy:
             access=security.access,
             salts=security.salts,
             tokenizers=models,
+            tracing=tracing(config.tracing),
             admin=Admin(self.backends, security.hosts),
             ready=self._ready,
             metrics=lambda: (self._metrics.render(), CONTENT_TYPE),
@@ -110,9 +114,12 @@ class Proxy:
 
     async def close(self) -> None:
         """Stop watching the backends, and close what is kept open to them."""
+        await self.discovery.close()
         await self.backends.close()
         await self.monitor.close()
         self.gateway.pool.close()
+        if self.gateway.tracing is not None:
+            await self.gateway.tracing.close()
 
     def snapshot(self) -> Snapshot:
         """The scheduler as it is now."""

@@ -152,6 +152,18 @@ class LogConfig(Struct, forbid_unknown_fields=True, kw_only=True):
     prompts are in it as hashes only."""
 
 
+class TracingConfig(Struct, forbid_unknown_fields=True, kw_only=True):
+    """`[tracing]`: a span a request, for OpenTelemetry; needs `paceline[otel]`."""
+
+    endpoint: str = ""
+    """Where a collector takes OTLP over HTTP, such as `http://127.0.0.1:4318/v1/traces`; nothing is
+    traced without. OpenTelemetry's own variables say the rest, such as
+    `OTEL_EXPORTER_OTLP_HEADERS`."""
+    sample: float = 0.1
+    """Part of the requests that are traced, of those that come without a `traceparent`; the others
+    are as theirs says."""
+
+
 class PolicyConfig(Struct, forbid_unknown_fields=True, kw_only=True):
     """`[policy]`: who goes first."""
 
@@ -196,6 +208,40 @@ class BackendConfig(Struct, forbid_unknown_fields=True, kw_only=True):
     """Where it replays them: without, a lost event leaves the estimate until its cache is empty."""
 
 
+class DiscoveryConfig(Struct, forbid_unknown_fields=True, kw_only=True):
+    """`[[discovery]]`: engines that are looked up while the proxy runs, beside `[[backends]]`. One
+    of `service`, `srv` and `host` says where; the last settings count for all that are found."""
+
+    service: str = ""
+    """A Kubernetes Service: its ready endpoints are the engines. The proxy must run in a pod whose
+    account may list and watch `endpointslices`."""
+    namespace: str = ""
+    """The Service's namespace; the proxy's own when empty."""
+    srv: str = ""
+    """A name with SRV records, such as `_http._tcp.vllm.example`: their targets are the engines;
+    needs `paceline[dns]`, as `host` does."""
+    host: str = ""
+    """A name of which each address is an engine."""
+    port: int | None = None
+    """Port of the engines: 80 for `host`, the first one of the Service's unless given."""
+    resolver: str = ""
+    """DNS server to ask, such as `127.0.0.1:8600`; the system's when empty."""
+    seconds: float = 10.0
+    """How often the DNS is asked. A Service is watched."""
+    scheme: Literal["http", "https"] = "http"
+    """How to speak to the engines."""
+    kind: Literal["auto", "vllm", "sglang", "openai"] = "auto"
+    """As in `[[backends]]`."""
+    leader_first: bool | None = None
+    """As in `[[backends]]`."""
+    api_key_env: str = ""
+    """As in `[[backends]]`."""
+    ca_file: str = ""
+    """As in `[[backends]]`."""
+    cert_file: str = ""
+    """As in `[[backends]]`."""
+
+
 class ModelConfig(Struct, forbid_unknown_fields=True, kw_only=True):
     """`[[models]]`: what is known of a model, so that prompts need not be estimated."""
 
@@ -220,7 +266,10 @@ class Config(Struct, forbid_unknown_fields=True, kw_only=True):
     policy: PolicyConfig = field(default_factory=PolicyConfig)
     limits: LimitsConfig = field(default_factory=LimitsConfig)
     log: LogConfig = field(default_factory=LogConfig)
+    tracing: TracingConfig = field(default_factory=TracingConfig)
     models: list[ModelConfig] = field(default_factory=list)
     """Models with a tokenizer; the prompts of others are estimated from their bytes."""
     backends: list[BackendConfig] = field(default_factory=list)
-    """Engines; none means two embedded emulators."""
+    """Engines; none, and nowhere to look for some, means two embedded emulators."""
+    discovery: list[DiscoveryConfig] = field(default_factory=list)
+    """Where to look for more engines."""

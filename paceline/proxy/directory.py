@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from msgspec import Struct, field
 
-from paceline.engines.base import Kind
+from paceline.engines.base import OWNERS, Kind
 from paceline.proxy.address import Address, reach
 from paceline.proxy.config import BackendConfig
 from paceline.proxy.standing import Standing
@@ -85,12 +85,18 @@ class Directory:
         """The backends that may be sent requests now."""
         return [entry.address for entry in self if entry.serves("")]
 
-    def pick(self, model: str = "", avoid: str = "") -> Address | None:
-        """The one whose turn it is to serve `model`; `avoid` only if there is no other."""
-        able = [entry.address for entry in self if entry.serves(model)]
+    def pick(self, model: str = "", avoid: str = "", path: str = "") -> Address | None:
+        """The one whose turn it is to serve `model`; `avoid` only if there is no other.
+
+        `path`: what is asked; of different engines, one is picked that has it.
+        """
+        able = [entry for entry in self if entry.serves(model)]
+        if path in OWNERS:
+            able = [entry for entry in able if entry.kind == OWNERS[path]] or able
         if not able:
             return None
-        others = [address for address in able if address.id != avoid] or able
+        others = [entry.address for entry in able if entry.id != avoid]
+        others = others or [entry.address for entry in able]
         self._turn += 1
         return others[self._turn % len(others)]
 

@@ -165,7 +165,7 @@ class Forward:
         if status not in UNAVAILABLE:
             return False
         here = self._record.backend
-        other = self._gateway.directory.pick(self._record.model, avoid=here)
+        other = self._gateway.directory.pick(self._record.model, here, self._record.path)
         return other is not None and other.id != here and self._may_move()
 
     def _may_move(self) -> bool:

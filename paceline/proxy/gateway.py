@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from paceline.proxy.admin import Admin
     from paceline.proxy.decider import Decider
     from paceline.proxy.salts import Salts
+    from paceline.proxy.spans import Tracing
     from paceline.proxy.tokenizing import Tokenizers
     from paceline.proxy.ui.page import Dashboard
     from paceline.proxy.upstream import Pool
@@ -50,6 +51,8 @@ class Gateway(Struct, kw_only=True, eq=False):
     """What all request bodies together may take."""
     quotas: Quotas | None = None
     """What each tenant may have, where that is limited. A reload replaces it."""
+    tracing: Tracing | None = None
+    """What traces requests, where that is wanted."""
 
 
 class FullGateway(Gateway, kw_only=True, eq=False):

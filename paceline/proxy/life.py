@@ -69,6 +69,7 @@ async def serve(plan: Plan) -> None:
         config = await _with_backends(plan.config, stack)
         proxy = _proxy(config, security, recorder)
         proxy.monitor.start()
+        proxy.discovery.start()
         stack.push_async_callback(proxy.close)
         if plan.replaces is not None:
             await _be_ready(proxy)  # the other one serves meanwhile
@@ -139,7 +140,7 @@ def _recorder(config: Config, stack: AsyncExitStack) -> Recorder | None:
 
 async def _with_backends(config: Config, stack: AsyncExitStack) -> Config:
     """`config`, with two emulated engines in it if it has none; they end with `stack`."""
-    if config.backends:
+    if config.backends or config.discovery:
         return config
     backends = []
     for emulated in EMULATED:

@@ -6,6 +6,7 @@ import math
 import tomllib
 from collections.abc import Iterable, Iterator
 from importlib.util import find_spec
+from ipaddress import ip_address
 from pathlib import Path
 
 import msgspec
@@ -28,9 +29,14 @@ MINIMUM = {
     "$.scheduler.follower_min_tokens": 0,
     "$.scheduler.load_factor": 1,
     "$.scheduler.recent_requests": 0,
+    "$.tracing.sample": 0,
 }
 """Least values of the numbers that need not be positive, or must be more than that."""
-MAXIMUM = {"$.server.port": 65535, "$.admin.port": 65535}
+MAXIMUM = {
+    "$.server.port": 65535,
+    "$.admin.port": 65535,
+    "$.tracing.sample": 1,
+}
 
 
 class ConfigError(Exception):
@@ -95,6 +101,8 @@ def _checked(config: Config, source: str) -> Config:
         _check_names(config.backends)
         _check_policy(config)
         _check_models(config)
+        _check_tracing(config)
+        _check_discovery(config)
     except SettingError as error:
         raise ConfigError(f"{source}: {error}") from None
     return config
@@ -150,6 +158,44 @@ def _check_names(backends: list[BackendConfig]) -> None:
             raise SettingError(
                 f"$.backends[{i}].name", f"`{backend.name}` is already $.backends[{first}]"
             )
+
+
+def _check_tracing(config: Config) -> None:
+    endpoint = config.tracing.endpoint
+    if endpoint and not endpoint.startswith(("http://", "https://")):
+        raise SettingError("$.tracing.endpoint", f"expected http://HOST:PORT/PATH, got {endpoint}")
+    if endpoint and not _installed("opentelemetry.exporter.otlp.proto.http"):
+        raise SettingError("$.tracing", "install paceline[otel]")
+
+
+def _check_discovery(config: Config) -> None:
+    for i, one in enumerate(config.discovery):
+        path = f"$.discovery[{i}]"
+        if len([where for where in (one.service, one.srv, one.host) if where]) != 1:
+            raise SettingError(path, "expected one of service, srv and host")
+        if not one.service and not _installed("dns.asyncresolver"):
+            raise SettingError(path, "install paceline[dns]")
+        if one.resolver and not _is_address(one.resolver):
+            raise SettingError(f"{path}.resolver", f"expected ADDRESS:PORT, got {one.resolver}")
+        if (one.ca_file or one.cert_file) and one.scheme != "https":
+            raise SettingError(path, "certificates need scheme https")
+
+
+def _is_address(server: str) -> bool:
+    """Whether it is an IP address and a port: to ask for a resolver's own name takes another."""
+    host, _, port = server.rpartition(":")
+    try:
+        ip_address(host.strip("[]"))
+    except ValueError:
+        return False
+    return port.isdecimal()
+
+
+def _installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # not even what it is part of
+        return False
 
 
 def _check_models(config: Config) -> None:

@@ -1,4 +1,4 @@
-"""`/v1/models`: the lists of all engines, merged."""
+"""`/v1/models` and one model of it: the lists of all engines, merged."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from paceline.proxy.address import Address
-from paceline.proxy.errors import ApiError
+from paceline.proxy.errors import ApiError, unknown_model
 from paceline.proxy.fetch import Fetched, FetchFailed, fetch
 from paceline.proxy.gateway import Gateway
 from paceline.proxy.heads import get_head
@@ -25,8 +25,14 @@ class ModelList(msgspec.Struct):
     object: str = "list"
 
 
+def asked(path: str) -> bool:
+    """Whether a path is that of the list or of one model: vLLM 0.32 has only the list."""
+    return path == PATH or path.startswith(f"{PATH}/")
+
+
 async def merged(gateway: Gateway, request: Request) -> Reply:
-    """The models of every engine that answers in time, each named once; raises ApiError."""
+    """The models of every engine that answers in time, each named once, or the one whose name the
+    path goes on with; raises ApiError."""
     backends = gateway.directory.up()
     replies = await asyncio.gather(*(_ask(gateway, request, one) for one in backends))
     answered = [reply for reply in replies if reply is not None]
@@ -36,7 +42,9 @@ async def merged(gateway: Gateway, request: Request) -> Reply:
     if not good:  # such as 401: every engine refuses this client
         first = answered[0]
         return _json(first.status, first.body)
-    return _json(200, msgspec.json.encode(merge(good)))
+    models = merge(good)
+    name = request.path[len(PATH) + 1 :]
+    return _json(200, msgspec.json.encode(_named(models, name) if name else models))
 
 
 def merge(bodies: Iterable[bytes]) -> ModelList:
@@ -50,6 +58,13 @@ def merge(bodies: Iterable[bytes]) -> ModelList:
         for model in found:
             models.setdefault(str(model.get("id")), model)
     return ModelList(data=list(models.values()))
+
+
+def _named(models: ModelList, name: str) -> dict[str, Any]:
+    for model in models.data:
+        if model.get("id") == name:
+            return model
+    raise unknown_model(name)
 
 
 async def _ask(gateway: Gateway, request: Request, backend: Address) -> Fetched | None:

@@ -25,8 +25,6 @@ def model_of(request: Request) -> str:
     """The model that the body or the query names; empty if none does."""
     if request.body:
         return _in_body(request)
-    if request.path.startswith("/v1/models/"):
-        return request.path.removeprefix("/v1/models/")
     return request.url.query.get("model", "")
 
 

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from paceline.policies.describe import Setting, settings, summary
-from paceline.proxy.config import BackendConfig, Config, ModelConfig
+from paceline.proxy.config import BackendConfig, Config, DiscoveryConfig, ModelConfig
 
 HEAD = """# Configuration
 
@@ -39,7 +39,8 @@ def reference() -> str:
     """The page, in Markdown."""
     tables = [(f"[{field.name}]", field.type) for field in msgspec.structs.fields(Config)]
     sections = [_section(name, cls) for name, cls in tables if isinstance(cls, type)]
-    sections += [_section("[[backends]]", BackendConfig), _section("[[models]]", ModelConfig)]
+    tables = [("[[backends]]", BackendConfig), ("[[discovery]]", DiscoveryConfig)]
+    sections += [_section(name, cls) for name, cls in [*tables, ("[[models]]", ModelConfig)]]
     return "\n".join([HEAD, *sections])
 
 

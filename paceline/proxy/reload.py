@@ -36,6 +36,9 @@ FIXED = (
     "admin.host",
     "admin.port",
     "log.record",
+    "tracing.endpoint",
+    "tracing.sample",
+    "discovery",
     "scheduler.output_tokens",
     "scheduler.recent_requests",
     "upstream.probe_timeout_seconds",
@@ -85,7 +88,7 @@ class Reloader:
         return True
 
     def _check(self, config: Config) -> None:
-        if not config.backends:
+        if not config.backends and not config.discovery:
             if any(not one.name.startswith("emulated-") for one in self.config.backends):
                 raise ConfigError("$.backends: there are none left; emulators start with the proxy")
             config.backends = self.config.backends

@@ -34,6 +34,9 @@ def handler(gateway: G, step: Step[G]) -> Handler:
 
     Whatever goes wrong before a reply has begun is answered in the shape of the API asked.
     """
+    on_record = gateway.on_record
+    if gateway.tracing is not None:
+        step, on_record = gateway.tracing.traced(step), gateway.tracing.ending(on_record)
     loop = asyncio.get_running_loop()
     prefix = secrets.token_hex(4)
     count = itertools.count(1)
@@ -52,7 +55,7 @@ def handler(gateway: G, step: Step[G]) -> Handler:
             raise
         finally:
             record.ended_at = loop.time()
-            gateway.on_record(record)
+            on_record(record)
 
     return handle
 

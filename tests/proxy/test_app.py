@@ -61,6 +61,17 @@ async def test_models_are_merged() -> None:
     assert json.loads(answer.body)["data"][0]["owned_by"] == "x"
 
 
+async def test_one_model_is_found_whoever_has_it() -> None:
+    """By its name, slashes included; for a name that nobody has, the error says which."""
+    async with proxied(serving("a"), serving("org/b", "c")) as proxy:
+        for path in ("/v1/models/org%2Fb", "/v1/models/org/b"):
+            answer = await get(proxy, path)
+            assert (answer.status, json.loads(answer.body)["id"]) == (200, "org/b")
+        answer = await get(proxy, "/v1/models/d")
+    assert (answer.status, answer.headers("x-paceline-reason")) == (404, ["model_not_found"])
+    assert "`d`" in json.loads(answer.body)["error"]["message"]
+
+
 async def test_models_of_engines_that_refuse_are_their_refusal() -> None:
     """A client without the engines' key is told so."""
     async with proxied(always(reply(b'{"error":"key"}', "401 Unauthorized"))) as proxy:

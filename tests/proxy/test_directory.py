@@ -55,3 +55,17 @@ def test_avoids_one_while_there_is_another() -> None:
     assert picked(known, "m", avoid="a") == ["b"]
     known["b"].up = False
     assert picked(known, "m", avoid="a") == ["a"]
+
+
+def test_a_path_of_one_engine_goes_to_that_engine() -> None:
+    """To another only where there is none: it may know the path by now, or says itself that not."""
+    known = directory("a", "b", "c")
+    known["a"].kind, known["b"].kind, known["c"].kind = "vllm", "sglang", "openai"
+    turns = {path: known.pick(path=path) for path in ("/get_model_info", "/version") * 3}
+    assert {path: address.id for path, address in turns.items() if address} == {
+        "/get_model_info": "b",
+        "/version": "a",
+    }
+    known["b"].up = False
+    alone = [known.pick("m", path="/get_model_info") for _ in range(4)]
+    assert {address.id for address in alone if address} == {"a", "c"}

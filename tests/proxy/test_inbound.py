@@ -145,7 +145,7 @@ async def test_pipelined_requests_are_answered_in_order() -> None:
             head, _ = await conversation.request()
             await conversation.say(reply(head.split(" ")[1].encode()))
 
-    paths = [f"/v1/models/m?{number}" for number in range(3 * inbound.MAX_PIPELINED)]
+    paths = [f"/v1/responses/m?{number}" for number in range(3 * inbound.MAX_PIPELINED)]
     async with proxied(echo) as proxy:
         client = await proxy.dial()
         client.say(b"".join(f"GET {path} HTTP/1.1\r\nHost: p\r\n\r\n".encode() for path in paths))
@@ -164,13 +164,13 @@ async def test_a_body_is_answered_before_what_came_with_it() -> None:
     post = b"POST /v1/chat/completions HTTP/1.1\r\nHost: p\r\nContent-Length: %d\r\n\r\n%b"
     async with proxied(echo) as proxy:
         client = await proxy.dial()
-        client.say(post % (len(CHAT), CHAT) + b"GET /v1/models/m HTTP/1.1\r\nHost: p\r\n\r\n")
+        client.say(post % (len(CHAT), CHAT) + b"GET /v1/responses/m HTTP/1.1\r\nHost: p\r\n\r\n")
         assert [(await client.answer()).body for _ in range(2)] == [b"POST", b"GET"]
 
 
 async def test_a_pipelined_body_may_come_late() -> None:
     """Reading goes on when the last of those that were read ahead has its turn."""
-    ahead = b"GET /v1/models/m HTTP/1.1\r\nHost: p\r\n\r\n" * (inbound.MAX_PIPELINED - 1)
+    ahead = b"GET /v1/responses/m HTTP/1.1\r\nHost: p\r\n\r\n" * (inbound.MAX_PIPELINED - 1)
     head = b"POST /v1/chat/completions HTTP/1.1\r\nHost: p\r\nContent-Length: %d\r\n\r\n"
     async with proxied(always(reply(b"yes"))) as proxy:
         client = await proxy.dial()
@@ -217,7 +217,7 @@ async def test_old_clients_are_answered_and_let_go() -> None:
     """HTTP/1.0 gets a reply that ends with its connection."""
     async with proxied(always(reply(b"yes"))) as proxy:
         client = await proxy.dial()
-        client.say(b"GET /v1/models/m HTTP/1.0\r\nHost: p\r\n\r\n")
+        client.say(b"GET /v1/responses/m HTTP/1.0\r\nHost: p\r\n\r\n")
         assert (await client.rest()).endswith(b"\r\n\r\nyes")
 
 

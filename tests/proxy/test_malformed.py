@@ -299,7 +299,7 @@ async def test_offered_http2_is_declined_by_answering() -> None:
     async with proxied(always(reply(b"yes"))) as proxy:
         client = await proxy.dial()
         client.say(
-            b"GET /v1/models/m HTTP/1.1\r\nHost: p\r\nConnection: Upgrade, HTTP2-Settings\r\n"
+            b"GET /v1/responses/m HTTP/1.1\r\nHost: p\r\nConnection: Upgrade, HTTP2-Settings\r\n"
             b"Upgrade: h2c\r\nHTTP2-Settings: AAM\r\n\r\n"
         )
         assert (await client.answer()).body == b"yes"

@@ -114,7 +114,7 @@ async def test_engines_over_tls(ca: str, cert: str, status: int) -> None:
             probe = Probe(session := open_session(), entry.address, 5.0)
             assert await probe.ask("/v1/models") is None
             await session.close()
-        assert (await proxy.ask("GET", "/v1/models/m")).status == status
+        assert (await proxy.ask("GET", "/v1/responses/m")).status == status
     server.close()
     await scripted.stop()
 

@@ -720,11 +720,27 @@ class Coldest(Policy):
         return min(view.backends, key=lambda backend: view.cached(request, backend))
 
 
+class Cheapest(Policy):
+    """Goes by what a request costs where it costs least."""
+
+    def order(self, request: Request, view: View) -> tuple[float, ...]:
+        return (min(view.cost(request, backend) for backend in view.backends),)
+
+
 class Halves(Fcfs):
     """Two buckets, and no rank of its own."""
 
     def bucket(self, request: Request, view: View) -> int:
         return len(request.prefix) % 2
+
+
+def test_a_policy_may_order_by_cost() -> None:
+    """What a request costs can be asked before it is placed; what is cached costs nothing."""
+    talk = Talk(backend(kv_tokens=None, chunk_tokens=400), policy=Cheapest())
+    talk.arrive("running", "xxx")
+    talk.arrive("cold", "zzz")
+    talk.arrive("warm", "xxxy", tail=100)
+    assert talk.first_byte("running", 0.5) == "warm->b"
 
 
 def test_without_a_rank_the_order_holds_across_buckets() -> None:

@@ -22,6 +22,7 @@ from paceline.proxy.reload import adopt, limit
 from paceline.proxy.retries import RetryBudget
 from paceline.proxy.secure import Security, secure
 from paceline.proxy.tokenizing import tokenizers
+from paceline.proxy.tracing import tracing
 from paceline.proxy.upstream import Pool
 from paceline.proxy.workers.messages import (
     Abandoned,
@@ -76,6 +77,7 @@ class Part:
             access=security.access,
             salts=security.salts,
             tokenizers=tokenizers(begin.config.models),
+            tracing=tracing(begin.config.tracing),
         )
         handler = self._pages.around(forwarding(self.gateway))
         self.server = server(self.gateway, handler, self.gateway.access.client)
@@ -122,9 +124,11 @@ class Part:
         self._ended.clear()
         return ended
 
-    def close(self) -> None:
-        """Close the connections to engines: nobody uses them any more."""
+    async def close(self) -> None:
+        """Close the connections to engines: nobody uses them any more. Export the last spans."""
         self.gateway.pool.close()
+        if self.gateway.tracing is not None:
+            await self.gateway.tracing.close()
 
     def abandon(self) -> None:
         """The parent is gone: whoever waits for it is told so; streams go on."""

@@ -64,7 +64,7 @@ class Worker:
             await self._over.wait()
         for task in reporting:
             task.cancel()
-        part.close()
+        await part.close()
         self.link.send(Counted(part.metrics.take()))
         self.link.close()
 
