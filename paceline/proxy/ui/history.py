@@ -59,15 +59,15 @@ class Slot:
         if self._point is None or not closed:
             work = total(self.work.values())
             self._point = Point(
-                at=self.at + offset,
+                at=round(self.at + offset, 1),
                 finished=self.finished,
                 refused=self.refused,
                 failed=work.failed,
                 ttft_p50=self.durations.quantile(0.5),
                 ttft_p90=self.durations.quantile(0.9),
                 ttft_p99=self.durations.quantile(0.99),
-                predicted=work.predicted / work.prompt if work.prompt else None,
-                reported=work.reported / work.prompt if work.prompt else None,
+                predicted=round(work.predicted / work.prompt, 4) if work.prompt else None,
+                reported=round(work.reported / work.prompt, 4) if work.prompt else None,
             )
         return self._point
 

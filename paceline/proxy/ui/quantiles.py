@@ -31,5 +31,5 @@ class Durations:
         for bucket in sorted(self._buckets):
             below += self._buckets[bucket]
             if below >= part * self._count:
-                return SHORTEST * exp((bucket + 0.5) * GROWTH)
+                return round(SHORTEST * exp((bucket + 0.5) * GROWTH), 5)
         return None
