@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from typing import Any
 import re
 
 import pytest
@@ -71,7 +72,7 @@ async def test_the_dashboard_knows_what_ended_in_any_worker() -> None:
     """Workers tell once a second; what was decided the parent knows by itself."""
     async with engine(answering) as one, crewed(config(one.port)) as proxy:
         await proxy.chats(10)
-        seen = {"recent": {"ended": 0}}
+        seen: dict[str, Any] = {"recent": {"ended": 0}}
         while seen["recent"]["ended"] < 10:
             seen = json.loads((await proxy.ask("GET", "/paceline/ui/state")).body)
             await asyncio.sleep(0.05)
