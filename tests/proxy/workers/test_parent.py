@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import Any
 import re
+from typing import Any
 
 import pytest
 from msgspec import structs
