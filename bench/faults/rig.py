@@ -20,13 +20,24 @@ QUIET_SECONDS = 3.0
 """Longest wait for the last events of requests whose clients have gone."""
 
 
+class Recorded(Proxy):
+    """A proxy that keeps the record of every request in place of its log line and metrics."""
+
+    def __init__(self, config: Config) -> None:
+        self.records: list[Record] = []
+        super().__init__(config)
+
+    def _on_record(self, record: Record) -> None:
+        self.records.append(record)
+
+
 class Rig:
     """A running proxy, its engines and the record of every request."""
 
-    def __init__(self, proxy: Proxy, engines: Sequence[FaultyEngine]) -> None:
+    def __init__(self, proxy: Recorded, engines: Sequence[FaultyEngine]) -> None:
         self.proxy = proxy
         self.engines = engines
-        self.records: list[Record] = []
+        self.records = proxy.records
         self.port = 0
 
     async def up(self, count: int) -> None:
@@ -94,9 +105,8 @@ async def rigged(
                 BackendConfig(url=engine.url, name=f"e{i}") for i, engine in enumerate(faulty)
             ],
         )
-        proxy = Proxy(config)
+        proxy = Recorded(config)
         rig = Rig(proxy, faulty)
-        proxy.gateway.on_record = rig.records.append
         proxy.monitor.start()
         stack.push_async_callback(proxy.close)
         base = await stack.enter_async_context(listening(proxy.server, "127.0.0.1", 0))
