@@ -16,10 +16,10 @@ def banner(config: Config, base: str, backends: Sequence[BackendSnapshot]) -> st
     rows = [
         ("policy", config.policy.name),
         *(("backend", _backend(config, backend)) for backend in backends),
+        ("dashboard", f"{base}/paceline/ui"),
         ("metrics", f"{base}/metrics"),
-        ("state", f"{base}/paceline/state"),
     ]
-    table = "".join(f"  {key:<9}{value}\n" for key, value in rows)
+    table = "".join(f"  {key:<10}{value}\n" for key, value in rows)
     return (
         f"paceline {__version__} listens on {base}\n{table}\nTry it:\n\n  {_curl(base, backends)}\n"
     )

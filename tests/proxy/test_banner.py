@@ -28,14 +28,14 @@ def curl_of(text: str) -> list[str]:
 
 
 def test_names_everything_to_look_at() -> None:
-    """Address, policy, each backend with its models or its trouble, metrics and state."""
+    """Address, policy, each backend with its models or its trouble, dashboard and metrics."""
     text = banner(CONFIG, BASE, FULL.backends)
     assert text.splitlines()[0].endswith(f"listens on {BASE}")
-    assert "  policy   auto\n" in text
-    assert "  backend  http://a:1 (m)\n" in text
-    assert "  backend  b:2 at http://10.0.0.8:2 (down: asked again until it answers)\n" in text
-    assert f"  metrics  {BASE}/metrics\n" in text
-    assert f"  state    {BASE}/paceline/state\n" in text
+    assert "  policy    auto\n" in text
+    assert "  backend   http://a:1 (m)\n" in text
+    assert "  backend   b:2 at http://10.0.0.8:2 (down: asked again until it answers)\n" in text
+    assert f"  dashboard {BASE}/paceline/ui\n" in text
+    assert f"  metrics   {BASE}/metrics\n" in text
 
 
 def test_the_curl_line_names_a_model_that_is_served() -> None:
