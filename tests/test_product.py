@@ -3,32 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import aiohttp
 import openai
 import pytest
 
+from tests.served import served
+
 SYSTEM = "You answer in the fewest words that will do, and never apologise. " * 60
 
 
 @pytest.fixture
-async def base() -> AsyncIterator[str]:
+def base() -> Iterator[str]:
     """The address of a proxy in front of two embedded engines."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "paceline", "serve", "--port", "0"),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-        env=os.environ | {"NO_COLOR": "1"},
-    )
-    assert process.stdout is not None
-    try:
-        yield (await process.stdout.readline()).decode().split()[-1]
-    finally:
-        process.terminate()
-        await process.communicate()
+    with served() as base:
+        yield base
 
 
 @pytest.fixture

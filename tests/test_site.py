@@ -7,7 +7,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -17,6 +17,7 @@ from msgspec import Struct
 
 from paceline.proxy.config import BackendConfig, Config, DiscoveryConfig, ModelConfig
 from paceline.proxy.load import load_config
+from tests.served import served
 
 ROOT = Path(__file__).parents[1]
 TUTORIAL = (ROOT / "docs/tutorial.md").read_text()
@@ -31,20 +32,10 @@ def blocks(language: str) -> list[str]:
 
 
 @pytest.fixture
-async def base() -> AsyncIterator[str]:
+def base() -> Iterator[str]:
     """The address of what the tutorial's first step starts."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "paceline", "serve", "--port", "0"),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-        env=os.environ | {"NO_COLOR": "1"},
-    )
-    assert process.stdout is not None
-    try:
-        yield (await process.stdout.readline()).decode().split()[-1]
-    finally:
-        process.terminate()
-        await process.communicate()
+    with served() as base:
+        yield base
 
 
 async def output(*command: str) -> str:

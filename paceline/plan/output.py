@@ -12,6 +12,7 @@ from paceline.plan.gpu import GIB
 from paceline.plan.overhead import CONTEXT
 from paceline.plan.plan import Plan
 from paceline.plan.settings import Settings, arguments
+from paceline.sim.table import aligned
 
 RELATIVE = (
     "relative only: step times are scaled from one measured pair of model and card, or a preset's"
@@ -30,10 +31,10 @@ def as_text(plan: Plan) -> str:
     """Tables of memory, sizes and rates; then the commands and the configuration."""
     visible = plan.card.visible
     parts = [
-        table([MEMORY, *(_memory(engine) for engine in plan.engines)]),
+        aligned([MEMORY, *(_memory(engine) for engine in plan.engines)]),
         f"{plan.taken / GIB:.2f} of {visible / GIB:.2f} GiB taken, "
         f"{1 - plan.taken / visible:.1%} left free",
-        table([SIZES, *(_sizes(engine) for engine in plan.engines)]),
+        aligned([SIZES, *(_sizes(engine) for engine in plan.engines)]),
         *_rates(plan),
         "\n".join(plan.notes),
         "\n".join(command(engine) for engine in plan.engines),
@@ -61,7 +62,7 @@ def _rates(plan: Plan) -> list[str]:
     rows = [_rate(*pair) for pair in zip(names, plan.forecasts, strict=True)]
     warning = " (TOO MUCH: queues grow)" if plan.load >= 1 else ""
     return [
-        table([RATES, *rows]),
+        aligned([RATES, *rows]),
         f"the peak needs {plan.load:.0%} of the GPU's time{warning}; {RELATIVE}",
     ]
 
@@ -78,17 +79,6 @@ def _rate(name: str, found: Forecast) -> tuple[str, ...]:
         f"{found.e2e_mean_s:.2f}",
         f"{found.under_way}",
     )
-
-
-def table(rows: list[tuple[str, ...]]) -> str:
-    """Columns as wide as their widest cell, the first to the left."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = []
-    for row in rows:
-        cells = [row[0].ljust(widths[0])]
-        cells += [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
-        lines.append("  ".join(cells).rstrip())
-    return "\n".join(lines)
 
 
 def as_json(plan: Plan) -> bytes:

@@ -49,7 +49,7 @@ def results(outcomes: Sequence[Outcome]) -> str:
             for figure, shape in FIGURES.values()
         ]
         rows.append([policy, str(backends), str(kv), *figures])
-    return _aligned(rows)
+    return aligned(rows)
 
 
 def changes(outcomes: Sequence[Outcome]) -> str:
@@ -62,7 +62,7 @@ def changes(outcomes: Sequence[Outcome]) -> str:
             base = groups[first, backends, kv]
             figures = [_change(summaries, base, FIGURES[name][0]) for name in COMPARED]
             rows.append([policy, str(backends), str(kv), *figures])
-    return _aligned(rows) if len(rows) > 1 else ""
+    return aligned(rows) if len(rows) > 1 else ""
 
 
 def _change(summaries: Sequence[Summary], base: Sequence[Summary], figure: Figure) -> str:
@@ -83,7 +83,7 @@ def _figure(estimate: Estimate, shape: str, unit: str = "") -> str:
     return f"{text} ±{estimate.half:{shape.removeprefix('+')}}"
 
 
-def _aligned(rows: list[list[str]]) -> str:
+def aligned(rows: Sequence[Sequence[str]]) -> str:
     """Columns as wide as their widest cell; the first one to the left."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = []

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import re
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ import msgspec
 import pytest
 
 from tests.deploy.files import DEPLOY, ROOT, load, run
+from tests.served import served
 
 RULES = [rule for group in load("prometheus/alerts.yaml")["groups"] for rule in group["rules"]]
 DASHBOARD = json.loads((DEPLOY / "grafana/paceline.json").read_text())
@@ -48,23 +47,12 @@ def used() -> Iterator[tuple[str, set[str]]]:
 
 async def scrape(folder: Path) -> str:
     """`/metrics` of a proxy in front of emulated engines, which records and has answered."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "paceline", "serve", "--port", "0", "--record", str(folder / "r")),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-        env=os.environ | {"NO_COLOR": "1"},
-    )
-    assert process.stdout is not None
-    try:
-        base = (await process.stdout.readline()).decode().split()[-1]
+    with served("--record", str(folder / "r")) as base:
         async with aiohttp.ClientSession(base) as session:
             model = (await (await session.get("/v1/models")).json())["data"][0]["id"]
             body = {"model": model, "prompt": "hi", "max_tokens": 3, "stream": True}
             await (await session.post("/v1/completions", json=body)).read()
             return await (await session.get("/metrics")).text()
-    finally:
-        process.terminate()
-        await process.communicate()
 
 
 @pytest.fixture(scope="module")

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import aiohttp
@@ -21,6 +17,7 @@ from paceline.scheduler.events import Arrived, Event, Finished
 from paceline.scheduler.types import Request, Usage
 from paceline.sim.cli import sim
 from paceline.sim.traces import open_trace
+from tests.served import served
 
 EVENTS: list[Event] = [
     Arrived(Request(id="a", arrived_at=5.0, prefix=(1, 2**64 - 1), prompt_tokens=300)),
@@ -78,24 +75,6 @@ def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
         Recorder(tmp_path, 0.0)
 
 
-@asynccontextmanager
-async def recording(path: Path) -> AsyncIterator[str]:
-    """The address of a proxy with two emulated engines; it has stopped when the block has ended."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "paceline", "serve", "--port", "0", "--record", str(path)),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-        env=os.environ | {"NO_COLOR": "1"},
-    )
-    assert process.stdout is not None
-    try:
-        yield (await process.stdout.readline()).decode().split()[-1]
-    finally:
-        process.terminate()
-        await process.communicate()
-    assert process.returncode == 0
-
-
 async def test_a_recorded_run_is_played_again(tmp_path: Path) -> None:
     """The same requests come out: lengths as the engines told, prefixes shared, any policy."""
     path = tmp_path / "events.jsonl"
@@ -118,9 +97,10 @@ async def test_a_recorded_run_is_played_again(tmp_path: Path) -> None:
             usage = (await reply.json())["usage"]
             told.append((usage["prompt_tokens"], usage["completion_tokens"]))
 
-    async with recording(path) as base, aiohttp.ClientSession() as session:
-        await ask(session, base, 0)  # teaches the proxy how long a token is
-        await asyncio.gather(*(ask(session, base, number) for number in range(1, 8)))
+    with served("--record", str(path)) as base:
+        async with aiohttp.ClientSession() as session:
+            await ask(session, base, 0)  # teaches the proxy how long a token is
+            await asyncio.gather(*(ask(session, base, number) for number in range(1, 8)))
 
     assert b"stormy" not in path.read_bytes()
     assert b"page" not in path.read_bytes()
