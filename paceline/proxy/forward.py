@@ -14,6 +14,7 @@ from paceline.proxy.heads import request_head
 from paceline.proxy.record import Record
 from paceline.proxy.relay import NO_REPLY, Outcome, Relay
 from paceline.proxy.request import Request
+from paceline.proxy.splice import with_member
 from paceline.proxy.standing import Standing
 from paceline.proxy.upstream import ConnectFailed, Connection
 from paceline.proxy.usage import read_usage
@@ -141,14 +142,11 @@ class Forward:
         return await self._relay.run(connection, head, body)
 
     def _ranked(self, polarity: int) -> bytes:
-        """The body, with the request's priority for an engine that ranks by it.
-
-        It stands last, and of two equal keys every engine's JSON reader takes the last one.
-        """
+        """The body, with the request's priority for an engine that ranks by it."""
         priority = self._record.priority * polarity
         if not priority or self._record.path not in api.PATHS:
             return self._body
-        return b'%b,"priority":%d}' % (self._body.rstrip()[:-1], priority)
+        return with_member(self._body, "priority", b"%d" % priority)
 
     def _our_lines(self) -> bytes:
         record = self._record

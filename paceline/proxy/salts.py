@@ -8,6 +8,8 @@ from hashlib import blake2b
 import msgspec
 from msgspec import Struct
 
+from paceline.proxy.splice import with_member
+
 FIELDS = {
     "/v1/chat/completions": "cache_salt",
     "/v1/completions": "cache_salt",
@@ -38,14 +40,12 @@ class Salts:
     def salted(self, body: bytes, path: str, tenant: str) -> bytes:
         """A request's body, a JSON object, with the tenant's salt in it.
 
-        The salt stands last, and of two equal keys every engine's JSON reader takes the last one.
         A salt that the client gave is mixed in: it can divide its own cache further.
         """
         field = FIELDS[path]
         own = self._own(body, field) if field.encode() in body else b""
         salt = blake2b(tenant.encode() + b"\xff" + own, key=self._key, digest_size=16).hexdigest()
-        head = body.rstrip()[:-1]
-        return b'%b,"%b":"%b"}' % (head, field.encode(), salt.encode())
+        return with_member(body, field, b'"%b"' % salt.encode())
 
     def _own(self, body: bytes, field: str) -> bytes:
         try:
