@@ -1,5 +1,5 @@
 """`python -m paceline`."""
 
-from paceline.proxy.cli import main
+from paceline.cli import main
 
 main()

@@ -16,10 +16,10 @@ from bench.load import Prompt, Result, send
 from paceline.engines.emulator.app import start_emulator
 from paceline.engines.emulator.config import EmulatorConfig
 from paceline.engines.model.engine import ModelKind
-from paceline.proxy import watch
-from paceline.proxy.compose import Proxy
 from paceline.proxy.config import BackendConfig, Config, LogConfig, PolicyConfig
-from paceline.proxy.listen import listening
+from paceline.proxy.process.compose import Proxy
+from paceline.proxy.process.listen import listening
+from paceline.proxy.upstream import watch
 from tests.virtual_loop import run
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from paceline.policies.registry import load
-from paceline.proxy.log import WHY
+from paceline.proxy.telemetry.log import WHY
 from paceline.scheduler import Request, Scheduler, SchedulerConfig
 from paceline.scheduler.events import Arrived
 
@@ -32,9 +32,9 @@ def test_the_plugin_shown_is_the_plugin_tested() -> None:
 
 def test_every_metric_is_documented() -> None:
     """docs/metrics.md lists each metric of the page once."""
-    from paceline.proxy.gauges import PER_BACKEND, PER_QUEUE, WHOLE
-    from paceline.proxy.metrics import Metrics
-    from tests.proxy.test_metrics import EMPTY
+    from paceline.proxy.telemetry.gauges import PER_BACKEND, PER_QUEUE, WHOLE
+    from paceline.proxy.telemetry.metrics import Metrics
+    from tests.proxy.telemetry.test_metrics import EMPTY
 
     page = Metrics(lambda: EMPTY).render().decode()
     names = set(re.findall(r"^# TYPE (paceline_\w+) (?!gauge)", page, re.M)) - {

@@ -44,7 +44,7 @@ def test_the_wheel_is_complete(dist: Path) -> None:
     modules |= {str(p.relative_to(ROOT)) for p in (ROOT / "paceline").rglob("static/*")}
     assert modules | {"paceline/py.typed", f"{info}/licenses/LICENSE"} <= names
     assert {name.partition("/")[0] for name in names} == {"paceline", info}
-    assert "paceline = paceline.proxy.cli:main" in entry_points
+    assert "paceline = paceline.cli:main" in entry_points
     assert "fcfs = paceline.policies.fcfs:Fcfs" in entry_points
 
 

@@ -16,7 +16,7 @@ import pytest
 from msgspec import Struct
 
 from paceline.proxy.config import BackendConfig, Config, DiscoveryConfig, ModelConfig
-from paceline.proxy.load import load_config
+from paceline.proxy.process.load import load_config
 from tests.served import served
 
 ROOT = Path(__file__).parents[1]

@@ -9,11 +9,11 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from bench.faults.engine import EMULATED, FaultyEngine, faulty_engine
 from paceline.engines.emulator.config import EmulatorConfig
-from paceline.proxy import log
-from paceline.proxy.compose import Proxy
 from paceline.proxy.config import BackendConfig, Config, LogConfig, UpstreamConfig
-from paceline.proxy.listen import listening
-from paceline.proxy.record import Record
+from paceline.proxy.process.compose import Proxy
+from paceline.proxy.process.listen import listening
+from paceline.proxy.telemetry import log
+from paceline.proxy.telemetry.record import Record
 from paceline.scheduler.config import SchedulerConfig
 
 QUIET_SECONDS = 3.0

@@ -7,7 +7,7 @@ import shlex
 import tomllib
 from pathlib import Path
 
-from paceline.proxy.load import load_config
+from paceline.proxy.process.load import load_config
 from tests.deploy.files import DEPLOY, ROOT, load, run
 
 DOCKERFILE = (DEPLOY / "docker/Dockerfile").read_text().replace("\\\n", " ")

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from paceline.proxy.access import OPEN
+from paceline.proxy.access.admission import OPEN
 from paceline.proxy.config import Config
-from paceline.proxy.load import load_config
+from paceline.proxy.process.load import load_config
 from tests.deploy.chart import CHART, plain, render
 from tests.deploy.files import DEPLOY, documents, load, run
 

@@ -6,7 +6,7 @@ import re
 import sys
 from pathlib import Path
 
-from paceline.proxy.cli import cli
+from paceline.cli import cli
 from paceline.proxy.config import ServerConfig
 from tests.deploy.files import DEPLOY, run
 

@@ -11,12 +11,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from paceline.engines import api
-from paceline.proxy.framing import BadFraming, Chunked
-from paceline.proxy.keys import BadKeys, Keys
-from paceline.proxy.load import ConfigError, load_config
-from paceline.proxy.replies import BadReply, framing_of, split_head
-from paceline.proxy.salts import FIELDS, Salts
-from paceline.proxy.usage import read_usage
+from paceline.proxy.access.keys import BadKeys, Keys
+from paceline.proxy.access.salts import FIELDS, Salts
+from paceline.proxy.http.framing import BadFraming, Chunked
+from paceline.proxy.http.replies import BadReply, framing_of, split_head
+from paceline.proxy.process.load import ConfigError, load_config
+from paceline.proxy.serving.usage import read_usage
 from paceline.sim.rows import TraceError
 from paceline.sim.traces import open_trace
 

@@ -10,9 +10,9 @@ from typing import cast
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from paceline.proxy.checks import Limits
-from paceline.proxy.request import Reply, Request
-from paceline.proxy.server import Server
+from paceline.proxy.http.checks import Limits
+from paceline.proxy.http.request import Reply, Request
+from paceline.proxy.http.server import Server
 from tests.proxy.test_malformed import CHUNKS, MALFORMED, TOLERATED, chunks, with_headers
 
 GOOD = b"GET /good HTTP/1.1\r\nHost: p\r\n\r\n"

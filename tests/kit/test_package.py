@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from paceline.proxy.cli import cli
+from paceline.cli import cli
 
 
 def new(*args: object) -> Result:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from paceline.proxy.cli import cli
+from paceline.cli import cli
 from tests.lint.logs import HANDBOOK, chat, write
 
 

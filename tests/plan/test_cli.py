@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from paceline.proxy.cli import cli
-from paceline.proxy.load import load_config
+from paceline.cli import cli
+from paceline.proxy.process.load import load_config
 from tests.plan.models import DATA
 
 

@@ -8,9 +8,9 @@ import msgspec
 import pytest
 from click.testing import CliRunner
 
+from paceline.cli import cli
 from paceline.plan.gpu import CARDS
 from paceline.plan.spec import GpuSpec, LoadSpec, ModelSpec
-from paceline.proxy.cli import cli
 from tests.plan.models import DATA
 
 PAGE = (Path(__file__).parents[2] / "docs" / "planning.md").read_text()

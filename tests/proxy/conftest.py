@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from paceline.proxy.log import stderr
+from paceline.proxy.telemetry.log import stderr
 
 
 @pytest.fixture(autouse=True)

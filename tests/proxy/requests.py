@@ -8,8 +8,8 @@ from typing import cast
 from aiohttp.base_protocol import BaseProtocol
 from aiohttp.http import HttpRequestParser
 
-from paceline.proxy.inbound import Inbound
-from paceline.proxy.request import Request
+from paceline.proxy.http.inbound import Inbound
+from paceline.proxy.http.request import Request
 
 
 async def request(method: str, target: str, body: bytes = b"", **headers: str) -> Request:

@@ -8,28 +8,28 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import TYPE_CHECKING, cast
 
-from paceline.proxy.admin import Admin
-from paceline.proxy.app import build_server
-from paceline.proxy.backends import Backends
+from paceline.proxy.access.quotas import Quotas
 from paceline.proxy.config import BackendConfig, Config
-from paceline.proxy.directory import Directory
-from paceline.proxy.gateway import FullGateway, Gateway
-from paceline.proxy.memory import Memory
-from paceline.proxy.monitor import Monitor
-from paceline.proxy.quotas import Quotas
-from paceline.proxy.ratio import TokenRatio
-from paceline.proxy.record import Record
-from paceline.proxy.retries import RetryBudget
-from paceline.proxy.secure import secure
-from paceline.proxy.tokenizing import Tokenizers
+from paceline.proxy.http.memory import Memory
+from paceline.proxy.process.secure import secure
+from paceline.proxy.routes.admin import Admin
+from paceline.proxy.routes.app import build_server
+from paceline.proxy.serving.gateway import FullGateway, Gateway
+from paceline.proxy.serving.ratio import TokenRatio
+from paceline.proxy.serving.tokenizing import Tokenizers
+from paceline.proxy.telemetry.record import Record
 from paceline.proxy.ui.page import Dashboard
-from paceline.proxy.upstream import Pool
+from paceline.proxy.upstream.backends import Backends
+from paceline.proxy.upstream.directory import Directory
+from paceline.proxy.upstream.monitor import Monitor
+from paceline.proxy.upstream.pool import Pool
+from paceline.proxy.upstream.retries import RetryBudget
 from paceline.scheduler.events import Dispatch, Reject
 from paceline.scheduler.types import Request, Usage
 from tests.proxy.scripted import Script, Scripted, engine
 
 if TYPE_CHECKING:
-    from paceline.proxy.driver import Driver
+    from paceline.proxy.serving.driver import Driver
 
 CHAT = b'{"model":"m","messages":[{"role":"user","content":"hi"}]}'
 

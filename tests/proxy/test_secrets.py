@@ -10,9 +10,10 @@ import msgspec
 import pytest
 import structlog
 
-from paceline.proxy import log, serve
+from paceline.proxy.access.keys import make
 from paceline.proxy.config import AdminConfig, AuthConfig, Config, LogConfig
-from paceline.proxy.keys import make
+from paceline.proxy.serving import serve
+from paceline.proxy.telemetry import log
 from tests.proxy.scripted import Conversation, engine
 from tests.proxy.whole import MODELS, Whole, backend, whole
 

@@ -8,10 +8,10 @@ from contextlib import asynccontextmanager
 
 import msgspec
 
-from paceline.proxy.compose import Proxy
 from paceline.proxy.config import BackendConfig, Config
-from paceline.proxy.listen import listening
-from paceline.proxy.secure import Security, secure
+from paceline.proxy.process.compose import Proxy
+from paceline.proxy.process.listen import listening
+from paceline.proxy.process.secure import Security, secure
 from tests.proxy.rig import CHAT, Answer, Caller
 from tests.proxy.scripted import SSE_HEAD, Conversation, Script, chunked, reply
 

@@ -17,7 +17,7 @@ from tests.real.client import ask, until
 from tests.real.engines import MODEL, Engine
 from tests.real.process import Process, free_port
 
-MAIN = "from paceline.proxy.cli import main; main()"
+MAIN = "from paceline.cli import main; main()"
 """What the `paceline` script does, but always with this checkout."""
 READY_SECONDS = 60.0
 STOP_SECONDS = 30.0

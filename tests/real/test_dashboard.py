@@ -12,8 +12,8 @@ import msgspec
 import pytest
 from playwright.async_api import Error
 
+from paceline.proxy.access.keys import make
 from paceline.proxy.config import AdminConfig, Config
-from paceline.proxy.keys import make
 from paceline.scheduler.config import SchedulerConfig
 from tests.proxy.scripted import Conversation, Script, engine, reply
 from tests.proxy.whole import MODELS, Whole, backend, whole

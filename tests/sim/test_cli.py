@@ -13,7 +13,7 @@ from xml.dom.minidom import parseString
 import pyarrow.parquet
 import pytest
 
-from paceline.proxy import cli
+from paceline import cli
 
 SMALL = ("sim", "--groups", "4", "--members", "3", "--shared", "200", "--jobs", "1")
 DATA = Path(__file__).parent / "data"

@@ -11,7 +11,7 @@ import pytest
 from paceline.policies.fcfs import Fcfs
 from paceline.policies.lpm import Lpm
 from paceline.policies.random import Random
-from paceline.proxy.driver import Driver as ProxyDriver
+from paceline.proxy.serving.driver import Driver as ProxyDriver
 from paceline.scheduler.config import SchedulerConfig
 from paceline.scheduler.events import (
     Action,

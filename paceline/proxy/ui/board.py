@@ -11,12 +11,12 @@ from msgspec import Struct
 
 from paceline import __version__
 from paceline.proxy.config import Config
-from paceline.proxy.directory import Directory
-from paceline.proxy.record import Record
+from paceline.proxy.telemetry.record import Record
 from paceline.proxy.ui.condition import condition_of, findings
 from paceline.proxy.ui.history import SLOT_SECONDS, WINDOW_SECONDS, History, total
 from paceline.proxy.ui.ledger import Ledger
 from paceline.proxy.ui.views import BackendState, Board, WhatIf, Work
+from paceline.proxy.upstream.directory import Directory
 from paceline.scheduler.events import Action
 from paceline.scheduler.picture import Inspector
 from paceline.scheduler.scheduler import Scheduler

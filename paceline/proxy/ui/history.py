@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 
-from paceline.proxy.record import Record
+from paceline.proxy.telemetry.record import Record
 from paceline.proxy.ui.quantiles import Durations
 from paceline.proxy.ui.views import Point, Work
 

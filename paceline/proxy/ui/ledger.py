@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import deque
 
-from paceline.proxy.log import WHY
-from paceline.proxy.record import Record
+from paceline.proxy.telemetry.log import WHY
+from paceline.proxy.telemetry.record import Record
 from paceline.proxy.ui.history import is_failure
 from paceline.proxy.ui.views import Decision, Failure
 from paceline.scheduler.entry import Entry

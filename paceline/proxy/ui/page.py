@@ -10,8 +10,8 @@ from importlib.resources import files
 
 from msgspec import Struct
 
-from paceline.proxy.access import DASHBOARD
-from paceline.proxy.request import Reply, Request
+from paceline.proxy.access.admission import DASHBOARD
+from paceline.proxy.http.request import Reply, Request
 
 PATH = DASHBOARD
 STATE = f"{PATH}/state"

@@ -13,8 +13,8 @@ from contextlib import asynccontextmanager
 import structlog
 
 from paceline.proxy.config import Config
-from paceline.proxy.listen import base_url, reserved
-from paceline.proxy.server import CUT_SECONDS
+from paceline.proxy.http.server import CUT_SECONDS
+from paceline.proxy.process.listen import base_url, reserved
 from paceline.proxy.workers.messages import Finish
 from paceline.proxy.workers.parent import Parent
 

@@ -20,7 +20,7 @@ from paceline.scheduler.events import (
 from paceline.scheduler.types import Request
 
 if TYPE_CHECKING:
-    from paceline.proxy.driver import Driver
+    from paceline.proxy.serving.driver import Driver
 
 Step = Arrived | FirstByte | Finished | Failed | Cancelled
 

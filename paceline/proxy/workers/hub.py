@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from paceline.proxy.directory import Entry
-from paceline.proxy.errors import ApiError, response
-from paceline.proxy.request import Reply, Request
+from paceline.proxy.http.errors import ApiError, response
+from paceline.proxy.http.request import Reply, Request
+from paceline.proxy.upstream.directory import Entry
 from paceline.proxy.workers.desk import Desk
 from paceline.proxy.workers.link import Link
 from paceline.proxy.workers.messages import (
@@ -35,10 +35,10 @@ from paceline.proxy.workers.pages import rebuilt
 from paceline.proxy.workers.traffic import SharedPool
 
 if TYPE_CHECKING:
-    from paceline.proxy.driver import Driver
-    from paceline.proxy.gateway import FullGateway
-    from paceline.proxy.metrics import Metrics
-    from paceline.proxy.record import Record
+    from paceline.proxy.serving.driver import Driver
+    from paceline.proxy.serving.gateway import FullGateway
+    from paceline.proxy.telemetry.metrics import Metrics
+    from paceline.proxy.telemetry.record import Record
 
 COUNT_SECONDS = 0.5
 """Longest wait for what a worker has counted, at a scrape: one that is stuck is counted later."""

@@ -7,8 +7,8 @@ from msgspec import Struct
 
 from paceline.engines.base import Kind
 from paceline.proxy.config import BackendConfig, Config
-from paceline.proxy.record import Record
-from paceline.proxy.tallies import Tallies
+from paceline.proxy.telemetry.record import Record
+from paceline.proxy.telemetry.tallies import Tallies
 from paceline.scheduler.events import (
     Arrived,
     Cancelled,

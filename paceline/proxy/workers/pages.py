@@ -10,9 +10,9 @@ from typing import cast
 from aiohttp.base_protocol import BaseProtocol
 from aiohttp.http import HttpRequestParser
 
-from paceline.proxy.app import is_page
-from paceline.proxy.inbound import Handler, Inbound
-from paceline.proxy.request import Reply, Request
+from paceline.proxy.http.inbound import Handler, Inbound
+from paceline.proxy.http.request import Reply, Request
+from paceline.proxy.routes.app import is_page
 from paceline.proxy.workers.messages import Answered, Asked, ToParent
 
 

@@ -8,12 +8,12 @@ from typing import TypeVar
 
 from msgspec import structs
 
-from paceline.proxy.app import pages
-from paceline.proxy.compose import Proxy
 from paceline.proxy.config import Config, TenantLimits
-from paceline.proxy.recorder import Recorder
-from paceline.proxy.secure import Security
-from paceline.proxy.upstream import Pool
+from paceline.proxy.process.compose import Proxy
+from paceline.proxy.process.secure import Security
+from paceline.proxy.routes.app import pages
+from paceline.proxy.telemetry.recorder import Recorder
+from paceline.proxy.upstream.pool import Pool
 from paceline.proxy.workers.hub import Hub, Worker, shown
 from paceline.proxy.workers.messages import Begin, Reloaded, Removed
 from paceline.proxy.workers.traffic import SharedPool

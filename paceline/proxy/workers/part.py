@@ -8,22 +8,23 @@ from collections.abc import Callable
 
 from msgspec import structs
 
-from paceline.proxy import log, tls
-from paceline.proxy.address import reach
-from paceline.proxy.app import forwarding, server
+from paceline.proxy.access import tls
+from paceline.proxy.access.quotas import quotas
 from paceline.proxy.config import Config
-from paceline.proxy.directory import Directory
-from paceline.proxy.gateway import Gateway
-from paceline.proxy.memory import Memory
-from paceline.proxy.metrics import Metrics
-from paceline.proxy.quotas import quotas
-from paceline.proxy.record import Record
-from paceline.proxy.reload import adopt, limit
-from paceline.proxy.retries import RetryBudget
-from paceline.proxy.secure import Security, secure
-from paceline.proxy.tokenizing import tokenizers
-from paceline.proxy.tracing import tracing
-from paceline.proxy.upstream import Pool
+from paceline.proxy.http.memory import Memory
+from paceline.proxy.process.reload import adopt, limit
+from paceline.proxy.process.secure import Security, secure
+from paceline.proxy.routes.app import forwarding, server
+from paceline.proxy.serving.gateway import Gateway
+from paceline.proxy.serving.tokenizing import tokenizers
+from paceline.proxy.telemetry import log
+from paceline.proxy.telemetry.metrics import Metrics
+from paceline.proxy.telemetry.record import Record
+from paceline.proxy.telemetry.tracing import tracing
+from paceline.proxy.upstream.address import reach
+from paceline.proxy.upstream.directory import Directory
+from paceline.proxy.upstream.pool import Pool
+from paceline.proxy.upstream.retries import RetryBudget
 from paceline.proxy.workers.messages import (
     Abandoned,
     Answered,

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from paceline.proxy.errors import ApiError
-from paceline.proxy.ratio import START, TokenRatio
-from paceline.proxy.standing import Standing
+from paceline.proxy.http.errors import ApiError
+from paceline.proxy.serving.ratio import START, TokenRatio
+from paceline.proxy.upstream.standing import Standing
 from paceline.proxy.workers.messages import Fared, Learned, ToParent
 from paceline.scheduler.events import (
     Arrived,

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterable
 
 from paceline.proxy.config import UpstreamConfig
-from paceline.proxy.upstream import Pool
+from paceline.proxy.upstream.pool import Pool
 from paceline.proxy.workers.messages import Abandoned, Moved, ToWorker, Traffic
 
 REPORT_SECONDS = 0.1

@@ -9,11 +9,11 @@ import sys
 
 import structlog
 
-from paceline.proxy import log
-from paceline.proxy.collector import spare_the_collector
-from paceline.proxy.listen import listening, open_files, run_loop, stop_signal
-from paceline.proxy.load import ConfigError
-from paceline.proxy.secure import secure
+from paceline.proxy.process.collector import spare_the_collector
+from paceline.proxy.process.listen import listening, open_files, run_loop, stop_signal
+from paceline.proxy.process.load import ConfigError
+from paceline.proxy.process.secure import secure
+from paceline.proxy.telemetry import log
 from paceline.proxy.workers.link import Link
 from paceline.proxy.workers.messages import (
     Begin,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from paceline.proxy.record import Record
+from paceline.proxy.telemetry.record import Record
 from paceline.scheduler.types import Usage
 
 

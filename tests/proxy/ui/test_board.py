@@ -8,8 +8,8 @@ from typing import Any
 
 from paceline.policies.lpm import Lpm
 from paceline.proxy.config import BackendConfig, Config, PolicyConfig
-from paceline.proxy.directory import Directory
 from paceline.proxy.ui.board import FRESH_SECONDS, Boards, Now
+from paceline.proxy.upstream.directory import Directory
 from paceline.scheduler.config import SchedulerConfig
 from paceline.scheduler.events import Arrived, BackendChanged
 from paceline.scheduler.scheduler import Scheduler

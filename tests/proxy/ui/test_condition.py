@@ -11,7 +11,7 @@ from paceline.proxy.ui.views import BackendState, Work
 from paceline.scheduler.config import SchedulerConfig
 from paceline.scheduler.picture import Picture, QueueState
 from paceline.scheduler.snapshot import Snapshot
-from tests.proxy.test_gauges import FULL
+from tests.proxy.telemetry.test_gauges import FULL
 
 BUSY = FULL.backends[0]
 GOOD = Work(ended=100, prompt=1000, predicted=800, reported=800)

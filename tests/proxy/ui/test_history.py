@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from paceline.proxy.record import Record
+from paceline.proxy.telemetry.record import Record
 from paceline.proxy.ui.history import SLOT_SECONDS, SLOTS, WINDOW_SECONDS, History, is_failure
 from paceline.proxy.ui.views import Work
 from paceline.scheduler.types import Usage

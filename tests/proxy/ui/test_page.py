@@ -8,7 +8,7 @@ import re
 
 import pytest
 
-from paceline.proxy.request import Reply
+from paceline.proxy.http.request import Reply
 from paceline.proxy.ui.page import PATH, STATE, Dashboard, page
 from tests.proxy.requests import request
 

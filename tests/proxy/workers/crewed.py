@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from msgspec import structs
 
 from paceline.proxy.config import Config
-from paceline.proxy.listen import reserved
+from paceline.proxy.process.listen import reserved
 from paceline.proxy.workers.hub import Worker as Known
 from paceline.proxy.workers.messages import Finish
 from paceline.proxy.workers.parent import Parent

@@ -10,7 +10,7 @@ from typing import cast
 import pytest
 
 from paceline.policies.registry import load
-from paceline.proxy.driver import Driver
+from paceline.proxy.serving.driver import Driver
 from paceline.proxy.workers.desk import Desk, Step
 from paceline.proxy.workers.messages import ToWorker, encode, to_parent, to_worker
 from paceline.scheduler.config import SchedulerConfig

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from paceline.proxy import log
 from paceline.proxy.config import Config, LimitsConfig, ServerConfig, TenantLimits
-from paceline.proxy.ratio import START
+from paceline.proxy.serving.ratio import START
+from paceline.proxy.telemetry import log
 from paceline.proxy.workers.parent import portion
 from tests.proxy.scripted import Conversation, engine, reply
 from tests.proxy.whole import MODELS, backend, streaming

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from paceline.proxy.errors import ApiError
+from paceline.proxy.http.errors import ApiError
 from paceline.proxy.workers.messages import Learned, ToParent
 from paceline.proxy.workers.remote import RemoteDriver, RemoteRatio
 from paceline.scheduler.events import Arrived, Cancelled, Dispatch, Failed, Finished, FirstByte

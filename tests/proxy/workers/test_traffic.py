@@ -6,7 +6,7 @@ import asyncio
 from typing import cast
 
 from paceline.proxy.config import UpstreamConfig
-from paceline.proxy.upstream import Pool
+from paceline.proxy.upstream.pool import Pool
 from paceline.proxy.workers.messages import Abandoned, Moved, ToWorker, Traffic
 from paceline.proxy.workers.traffic import Reporter, SharedPool
 

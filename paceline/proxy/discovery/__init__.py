@@ -1,0 +1,1 @@
+"""Sources of backends: DNS and Kubernetes."""

@@ -1,0 +1,107 @@
+"""Refuses what aiohttp's parser lets through and must not be forwarded, and what is too large."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from itertools import chain
+
+from aiohttp.http import HttpVersion10, HttpVersion11, RawRequestMessage
+from msgspec import Struct
+
+from paceline.proxy.http.errors import ApiError
+from paceline.proxy.http.memory import Memory
+from paceline.proxy.http.request import Request
+
+VERSIONS = frozenset((HttpVersion10, HttpVersion11))
+"""aiohttp's parser lets some others through."""
+_HOST = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+;=%-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?")
+"""RFC 3986 section 3.2, without user and without commas, which could make it a list."""
+
+
+class Limits(Struct, frozen=True, kw_only=True):
+    """What a connection may send: bytes, and seconds for them."""
+
+    head: int
+    body: int
+    memory: Memory | None = None
+    """Of all bodies together; None for any number."""
+    head_seconds: float = 10.0
+    body_seconds: float = 30.0
+    """Longest silence in a body."""
+    body_rate: float = 4096.0
+    """Bytes a second that a body must bring on average."""
+    idle_seconds: float = 30.0
+    """Longest wait for the next request."""
+
+
+def check(request: Request, limits: Limits) -> None:
+    """Look at a head before the body is read; raises ApiError."""
+    noted = request.noted
+    if not request.raw_path.startswith("/") or "#" in request.raw_path:
+        raise ApiError(400, "The request target must be a path.", reason="bad_request")
+    if request.version not in VERSIONS:
+        raise ApiError(505, "Only HTTP/1.1 and HTTP/1.0 are spoken.", reason="bad_request")
+    if not _is_host(noted.get(b"host")):
+        raise ApiError(400, "The Host header is malformed.", reason="bad_request")
+    if request.method == "TRACE":
+        raise ApiError(501, "TRACE is not supported.", reason="not_implemented")
+    _check_framing(request, limits)
+
+
+def _check_framing(request: Request, limits: Limits) -> None:
+    noted = request.noted
+    if noted.get(b"upgrade", b"").lower() == b"websocket":
+        raise ApiError(501, "WebSockets are not supported.", reason="not_implemented")
+    if b"transfer-encoding" in noted:
+        if not request.http11:
+            raise ApiError(400, "HTTP/1.0 has no Transfer-Encoding.", reason="bad_request")
+        if noted[b"transfer-encoding"].lower() != b"chunked":
+            raise ApiError(501, "Only chunked is understood.", reason="not_implemented")
+    if noted.get(b"expect", b"100-continue").lower() != b"100-continue":
+        raise ApiError(417, "Only 100-continue is understood.", reason="bad_request")
+    announced = noted.get(b"content-length")
+    if announced is not None:
+        take_in(request, int(announced), limits)
+
+
+def take_in(request: Request, size: int, limits: Limits) -> None:
+    """The body has, or is to have, so many bytes; raises ApiError."""
+    if size > limits.body:
+        raise too_large(limits)
+    if size and limits.memory is not None:
+        if request.hold is None:
+            request.hold = limits.memory.hold(size)
+        else:
+            request.hold.grow(size)
+
+
+@lru_cache(maxsize=1000)
+def _is_host(value: bytes | None) -> bool:
+    """Whether this can be a Host header; HTTP/1.0 needs none, and the parser sees that 1.1 has one.
+
+    It is not passed on, but a request that names two hosts means two things to two readers.
+    """
+    return value is None or _HOST.fullmatch(value) is not None
+
+
+def head_size(message: RawRequestMessage) -> int:
+    """The bytes of a request's target and headers."""
+    return len(message.path) + sum(map(len, chain.from_iterable(message.raw_headers)))
+
+
+def head_too_large() -> ApiError:
+    """The answer to a head above its limit."""
+    return ApiError(431, "The request's head is too large.", reason="head_too_large")
+
+
+def too_many_connections() -> ApiError:
+    """The answer to a connection above their number."""
+    message = "Too many connections are open."
+    return ApiError(503, message, reason="connections", retry_after=1.0)
+
+
+def too_large(limits: Limits) -> ApiError:
+    """The answer to a body above its limit."""
+    mib = limits.body / 2**20
+    return ApiError(413, f"The request's body is larger than {mib:g} MiB.", reason="too_large")

@@ -1,0 +1,329 @@
+"""A client's connection: aiohttp's strict parser in front, one request after the other behind it.
+
+aiohttp's own server does this with two tasks, a router and a dozen objects a request;
+here one task a request is all, and none while a body is still coming.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+import structlog
+from aiohttp.base_protocol import BaseProtocol
+from aiohttp.http import HttpProcessingError, HttpRequestParser, RawRequestMessage
+from aiohttp.streams import StreamReader
+
+from paceline.proxy.http import checks
+from paceline.proxy.http.errors import ApiError, response
+from paceline.proxy.http.patience import Patience
+from paceline.proxy.http.request import Reply, Request
+
+LINGER_SECONDS = 1.0
+"""How long a connection without a request is kept once the proxy stops: the next request may be on
+its way, and would be lost."""
+MAX_FRAMING = 16
+"""Bytes that may come for each byte of a body, sizes and extensions of chunks included: a chunk of
+one byte takes 6; more is an extension that nobody reads, or an attack."""
+MAX_PIPELINED = 8
+"""Requests read ahead of their turn; then the client has to wait."""
+
+Handler = Callable[[Request], Awaitable[Reply | None]]
+"""Gives the answer, or None once it has been written."""
+Unread = Callable[[Request, ApiError | None], Reply | None]
+"""Hears of a request that is not read to its end, and why; None: because the client left."""
+Gate = Callable[[Request], None]
+"""Looks at a head before the body is read; raises ApiError."""
+
+log = structlog.get_logger()
+
+
+class Connections(Protocol):
+    """Who keeps count of the connections: the server."""
+
+    def add(self, inbound: Inbound) -> bool:
+        """This one has begun; False if it is one too many."""
+        ...
+
+    def discard(self, inbound: Inbound) -> None:
+        """This one has ended."""
+        ...
+
+
+class Inbound(BaseProtocol):
+    """One connection from a client."""
+
+    def __init__(
+        self,
+        server: Connections,
+        gate: Gate,
+        handler: Handler,
+        unread: Unread,
+        limits: checks.Limits,
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        parser = HttpRequestParser(
+            self,
+            loop,
+            limits.body,  # the reader never pauses: a body is checked against its limit as it comes
+            max_line_size=limits.head,
+            max_field_size=limits.head,
+            payload_exception=ConnectionError,
+            auto_decompress=False,
+            max_msg_queue_size=MAX_PIPELINED,
+        )
+        super().__init__(loop, parser)
+        self._requests = parser
+        self._server = server
+        self._gate = gate
+        self._handler = handler
+        self._unread = unread
+        self._limits = limits
+        self._queue: deque[tuple[RawRequestMessage, StreamReader]] = deque()
+        self._remote = "unknown"
+        self._uploading: tuple[Request, StreamReader] | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._in_parts = False  # the head that comes next has begun in an earlier read
+        self._head_begun = False  # it has, and there is no request before it
+        self._held = False  # reading has stopped until the queue is empty
+        self._last = False  # nothing that is still to come is read
+        self._served = False  # a request was answered
+        self._ending = False  # the next answer is the last one
+        self._current: Request | None = None
+        self._upload_began = 0.0
+        self._received = 0  # bytes since then
+        self._patience = Patience(loop, self._late)
+        self._drained: asyncio.Future[None] | None = None
+
+    @property
+    def _idle(self) -> bool:
+        """Whether there is no request, though one may have begun to come."""
+        return self._task is None and self._uploading is None and not self._queue
+
+    # asyncio's callbacks
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        peer = transport.get_extra_info("peername")
+        if isinstance(peer, tuple):
+            self._remote = peer[0]
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        if self._server.add(self):
+            self._patience.wait(self._limits.head_seconds)
+        else:
+            self._refuse(checks.too_many_connections())
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        super().connection_lost(exc)
+        self._last = True
+        self._server.discard(self)
+        self._patience.end()
+        if self._task is not None:
+            self._task.cancel()
+        if self._uploading is not None:
+            self._unread(self._uploading[0], None)
+        # All these refer back to here; bodies must not wait for the collector to find that out.
+        self._task = self._uploading = self._current = None
+        self._queue.clear()
+        del self._requests, self._parser
+        self._wake_writer()
+
+    def data_received(self, data: bytes) -> None:
+        if self._last:
+            return
+        self._received += len(data)
+        try:
+            messages, upgraded, _ = self._requests.feed_data(data)
+        except HttpProcessingError as error:
+            self._refuse(ApiError(400, error.message, reason="bad_request"))
+            return
+        if messages:
+            if self._in_parts or len(data) > self._limits.head:
+                messages = self._checked(messages)
+            self._queue.extend(messages)
+            self._head_begun = False
+        elif data and self._idle and not self._head_begun:
+            self._head_begun = True
+            self._patience.wait(self._limits.head_seconds)
+        self._in_parts = not messages
+        if upgraded:
+            self._last = True  # what follows is not HTTP; the one before is still answered
+        if self._uploading is not None:
+            self._upload()
+        elif self._task is None:
+            self._next()
+        if len(self._queue) >= MAX_PIPELINED - 1 and self.transport is not None:
+            self._held = True
+            self.transport.pause_reading()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._drained = self._loop.create_future()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._wake_writer()
+
+    # For those who answer
+
+    async def drain(self) -> None:
+        """Wait until the client has read most of what waits for it, or is gone."""
+        if self._drained is not None:
+            await self._drained
+
+    def finish(self) -> None:
+        """Close behind the next answer; soon, if nothing is asked."""
+        self._ending = True
+        if self._current is not None and not self._queue:
+            self._current.keep_alive = False  # unless its head has gone already
+        if self._idle and self._served:
+            self._patience.wait(LINGER_SECONDS)
+
+    def abort(self) -> None:
+        """Drop the client, and what is done for it."""
+        if self.transport is not None:
+            self.transport.abort()
+
+    # One request after the other
+
+    def _next(self) -> None:
+        """Take up the request that came first, if there is one."""
+        if not self._queue or self.transport is None:
+            return
+        message, reader = self._queue.popleft()
+        self._requests.message_consumed()
+        request = self._current = Request(message, self, self._remote)
+        if self._ending and not self._queue:
+            request.keep_alive = False
+        try:
+            checks.check(request, self._limits)
+            self._gate(request)
+        except ApiError as error:
+            self._refuse(error, request)
+            return
+        if b"expect" in request.noted and request.http11:
+            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        self._uploading = (request, reader)
+        self._upload_began = self._loop.time()
+        self._received = 0
+        self._upload()
+        if self._held and not self._queue:
+            self._read_on()
+
+    def _upload(self) -> None:
+        """More of a body came."""
+        assert self._uploading is not None
+        request, reader = self._uploading
+        try:
+            if reader.exception() is not None:
+                message = "The request's body is malformed."
+                raise ApiError(400, message, reason="bad_request")
+            checks.take_in(request, reader.total_bytes, self._limits)
+            if self._received > self._limits.head + MAX_FRAMING * reader.total_bytes:
+                message = "The chunks' framing is too large."
+                raise ApiError(400, message, reason="bad_request")
+        except ApiError as error:
+            self._refuse(error, request)
+            return
+        if reader.is_eof():
+            self._uploading = None
+            self._begin(request, reader)
+        else:
+            self._patience.until(self._upload_due(reader.total_bytes))
+
+    def _upload_due(self, received: int) -> float:
+        """When more must have come: soon, and in all as much as the slowest upload would have."""
+        limits = self._limits
+        slowest = self._upload_began + received / limits.body_rate
+        return min(self._loop.time(), slowest) + limits.body_seconds
+
+    def _begin(self, request: Request, reader: StreamReader) -> None:
+        self._patience.rest()
+        self._task = self._loop.create_task(self._answer(request))
+        request.body = reader.read_nowait()  # comes back to `data_received`: the task must be there
+
+    async def _answer(self, request: Request) -> None:
+        """Have one request answered, then go on with the next."""
+        try:
+            reply = await self._handler(request)
+        except Exception:
+            log.exception("request failed", path=request.path)
+            request.keep_alive = False
+            error = ApiError(500, "The proxy failed; its log says why.", reason="internal")
+            reply = response(error, request.path, {})
+        if self.transport is None or self.transport.is_closing():
+            return  # such as a reply that was cut short
+        keep = request.keep_alive and not self._last
+        if reply is not None:
+            bodiless = request.method == "HEAD"
+            self.transport.write(reply.encode(keep_alive=keep, bodiless=bodiless))
+        self._task = self._current = None
+        self._served = True
+        if keep or (self._queue and request.keep_alive):
+            self._patience.wait(LINGER_SECONDS if self._ending else self._limits.idle_seconds)
+            self._next()
+        else:
+            self._last = True
+            self.transport.close()
+            self._patience.wait(self._limits.idle_seconds)  # for a client that reads no answers
+
+    def _read_on(self) -> None:
+        """The last of those read ahead was taken up: have the next ones."""
+        self._held = False
+        if self.transport is not None:
+            self.transport.resume_reading()
+            self.data_received(b"")  # the parser has kept what was behind the last one
+
+    def _checked(
+        self, messages: list[tuple[RawRequestMessage, StreamReader]]
+    ) -> list[tuple[RawRequestMessage, StreamReader]]:
+        """Those before the first whose head is too large; that one is refused."""
+        for index, (message, _) in enumerate(messages):
+            if checks.head_size(message) > self._limits.head:
+                self._refuse(checks.head_too_large())
+                return messages[:index]
+        return messages
+
+    def _refuse(self, error: ApiError, request: Request | None = None) -> None:
+        """Answer what cannot be a request, or not be read to its end: the connection ends."""
+        self._last = True
+        self._uploading = None
+        if self._task is None and self.transport is not None:
+            told = None if request is None else self._unread(request, error)
+            reply = told or response(error, "/v1/", {})
+            bodiless = request is not None and request.method == "HEAD"
+            self.transport.write(reply.encode(keep_alive=False, bodiless=bodiless))
+            self._hang_up()
+
+    def _hang_up(self) -> None:
+        """Close, but read on for a while: to close on unread bytes would take the answer back."""
+        assert self.transport is not None
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+            self._patience.wait(LINGER_SECONDS)
+        else:
+            self.transport.close()
+
+    def _late(self) -> None:
+        """The client took too long."""
+        if self.transport is None:
+            return
+        if self._last:
+            self.transport.abort()  # it does not even read
+        elif self._uploading is not None:
+            late = ApiError(408, "The request's body did not come.", reason="timeout")
+            self._refuse(late, self._uploading[0])
+        elif self._head_begun:
+            self._refuse(ApiError(408, "The request's head did not come.", reason="timeout"))
+        else:
+            self._last = True
+            self.transport.close()
+            self._patience.wait(LINGER_SECONDS)
+
+    def _wake_writer(self) -> None:
+        if self._drained is not None and not self._drained.done():
+            self._drained.set_result(None)
+        self._drained = None

@@ -1,0 +1,111 @@
+"""Reads an engine's reply head, strictly, and tells how its body is framed."""
+
+from __future__ import annotations
+
+import httptools
+from msgspec import Struct
+
+from paceline.proxy.http.framing import Chunked, Framing, Length, UntilClose
+
+MAX_HEAD = 64 * 1024
+"""Bytes in a reply's head; engines send a few hundred."""
+
+
+class BadReply(Exception):
+    """What came is not an HTTP/1 reply that may be passed on."""
+
+
+class ReplyHead(Struct, kw_only=True):
+    """The head of one final reply."""
+
+    status: int
+    reason: bytes
+    headers: list[tuple[bytes, bytes]]
+    """As they came: order, case and duplicates kept."""
+    keep_alive: bool
+    """Whether the engine keeps the connection open after this reply."""
+
+    def values(self, name: bytes) -> list[bytes]:
+        """Every value of the header called `name`, which is given in lower case."""
+        return [value for key, value in self.headers if key.lower() == name]
+
+    @property
+    def is_sse(self) -> bool:
+        """Whether the body is a stream of server-sent events."""
+        return any(
+            value.lower().startswith(b"text/event-stream") for value in self.values(b"content-type")
+        )
+
+
+class _Reader:
+    """What httptools calls while it reads a head."""
+
+    def __init__(self) -> None:
+        self.reason = b""
+        self.headers: list[tuple[bytes, bytes]] = []
+        self.complete = False
+
+    def on_status(self, status: bytes) -> None:
+        self.reason = status
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.headers.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        self.complete = True
+
+
+def split_head(data: bytes) -> tuple[ReplyHead | None, bytes]:
+    """The final reply's head and the bytes behind it; None while it is not whole.
+
+    Interim replies (1xx) are skipped: nobody asked the engine for them. Raises BadReply.
+    """
+    while True:
+        end = data.find(b"\r\n\r\n") + 4
+        if end < 4:
+            _check_beginning(data)
+            return None, data
+        head = parse_head(data[:end])
+        data = data[end:]
+        if head.status >= 200:
+            return head, data
+        if head.status == 101:
+            raise BadReply("the engine switched protocols")
+
+
+def _check_beginning(data: bytes) -> None:
+    if not b"HTTP/1.".startswith(data[:7]):
+        raise BadReply("not an HTTP/1 reply")
+    if len(data) > MAX_HEAD:
+        raise BadReply("the reply's head is too large")
+
+
+def parse_head(data: bytes) -> ReplyHead:
+    """The head in `data`, which ends with its empty line; raises BadReply."""
+    reader = _Reader()
+    parser = httptools.HttpResponseParser(reader)
+    try:
+        parser.feed_data(data)
+    except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+        raise BadReply(f"malformed reply: {error}") from None
+    if not reader.complete or len(data) > MAX_HEAD:
+        raise BadReply("malformed reply")
+    return ReplyHead(
+        status=parser.get_status_code(),
+        reason=reader.reason,
+        headers=reader.headers,
+        keep_alive=parser.should_keep_alive(),
+    )
+
+
+def framing_of(head: ReplyHead, method: str) -> Framing:
+    """How the body behind `head` ends (RFC 9112 section 6.3); raises BadReply."""
+    if method == "HEAD" or head.status in (204, 304):
+        return Length(0)
+    if codings := head.values(b"transfer-encoding"):
+        if [coding.lower() for coding in codings] != [b"chunked"]:
+            raise BadReply("a transfer coding that was not asked for")
+        return Chunked()
+    if lengths := head.values(b"content-length"):
+        return Length(int(lengths[0]))  # httptools checked: digits, and only one
+    return UntilClose()

@@ -1,0 +1,1 @@
+"""Engines' own reports of what their prefix caches hold."""

@@ -1,0 +1,216 @@
+"""Reads the configuration: the TOML file, then the flags, then whether it all makes sense."""
+
+from __future__ import annotations
+
+import math
+import tomllib
+from collections.abc import Iterable, Iterator
+from importlib.util import find_spec
+from ipaddress import ip_address
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from paceline.engines.tokens import TokenizerError
+from paceline.policies.decode import SettingError, decode
+from paceline.policies.registry import PolicyError, load
+from paceline.proxy.config import BackendConfig, Config
+from paceline.proxy.serving.tokenizing import tokenizers
+from paceline.proxy.upstream.address import BadAddress, parse
+
+MINIMUM = {
+    "$.server.port": 0,
+    "$.server.drain_seconds": 0,
+    "$.server.grace_seconds": 0,
+    "$.admin.port": 0,
+    "$.scheduler.max_waiting": 0,
+    "$.scheduler.max_waiting_tokens": 0,
+    "$.scheduler.follower_min_tokens": 0,
+    "$.scheduler.load_factor": 1,
+    "$.scheduler.recent_requests": 0,
+    "$.tracing.sample": 0,
+}
+"""Least values of the numbers that need not be positive, or must be more than that."""
+MAXIMUM = {
+    "$.server.port": 65535,
+    "$.admin.port": 65535,
+    "$.tracing.sample": 1,
+}
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used; the message is one line that names file and key."""
+
+
+class Flags(Struct, kw_only=True):
+    """What the command line says; it overrides the file."""
+
+    host: str | None = None
+    port: int | None = None
+    backends: tuple[str, ...] = ()
+    policy: str | None = None
+    log_format: str | None = None
+    record: str | None = None
+    workers: int | None = None
+
+
+def load_config(path: Path | None, flags: Flags | None = None) -> Config:
+    """The file's settings, or the defaults, with `flags` laid over them; checked.
+
+    Every backend has a name and a URL without a slash at its end. Raises `ConfigError`.
+    """
+    config = Config() if path is None else _checked(_read(path), str(path))
+    return config if flags is None else _checked(_overlay(config, flags), "command line")
+
+
+def _read(path: Path) -> Config:
+    try:
+        return decode(tomllib.loads(path.read_text("utf-8")), Config)
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from None
+    except SettingError as error:
+        raise ConfigError(f"{path}: {error}") from None
+    except ValueError as error:  # not TOML, or not UTF-8
+        raise ConfigError(f"{path}: {error}") from None
+
+
+def _overlay(config: Config, flags: Flags) -> Config:
+    table = msgspec.to_builtins(config)
+    for section, key, value in (
+        ("server", "host", flags.host),
+        ("server", "port", flags.port),
+        ("server", "workers", flags.workers),
+        ("log", "format", flags.log_format),
+        ("log", "record", flags.record),
+    ):
+        if value is not None:
+            table[section][key] = value
+    if flags.policy not in (None, config.policy.name):
+        table["policy"] = {"name": flags.policy}  # the file's settings are another policy's
+    if flags.backends:
+        table["backends"] = [{"url": url} for url in flags.backends]
+    return decode(table, Config)
+
+
+def _checked(config: Config, source: str) -> Config:
+    try:
+        for path, value in _numbers(config, "$"):
+            _check_number(path, value)
+        config.backends = [_normal(b, f"$.backends[{i}]") for i, b in enumerate(config.backends)]
+        _check_names(config.backends)
+        _check_policy(config)
+        _check_models(config)
+        _check_tracing(config)
+        _check_discovery(config)
+    except SettingError as error:
+        raise ConfigError(f"{source}: {error}") from None
+    return config
+
+
+def _numbers(struct: Struct, path: str) -> Iterator[tuple[str, float]]:
+    """Every number in `struct`, with its path."""
+    for name in struct.__struct_fields__:
+        value = getattr(struct, name)
+        if isinstance(value, Struct):
+            yield from _numbers(value, f"{path}.{name}")
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            yield f"{path}.{name}", value
+        for key, item in _items(value):
+            if isinstance(item, Struct):
+                yield from _numbers(item, f"{path}.{name}{key}")
+
+
+def _items(value: object) -> Iterable[tuple[str, object]]:
+    """What is in a list or a table, with its part of the path."""
+    if isinstance(value, list):
+        return ((f"[{i}]", item) for i, item in enumerate(value))
+    if isinstance(value, dict):
+        return ((f".{name}", item) for name, item in value.items())
+    return ()
+
+
+def _check_number(path: str, value: float) -> None:
+    if path not in MINIMUM and not value > 0:
+        raise SettingError(path, f"must be positive, got {value}")
+    if path in MINIMUM and not value >= MINIMUM[path]:
+        raise SettingError(path, f"must be at least {MINIMUM[path]}, got {value}")
+    if path in MAXIMUM and value > MAXIMUM[path]:
+        raise SettingError(path, f"must be at most {MAXIMUM[path]}, got {value}")
+    if math.isinf(value):
+        raise SettingError(path, "must be finite")
+
+
+def _normal(backend: BackendConfig, path: str) -> BackendConfig:
+    """With its name filled in and a bare URL; raises if the URL is not an engine's base address."""
+    try:
+        address = parse(backend.url, backend.name)
+    except BadAddress as error:
+        raise SettingError(f"{path}.url", str(error)) from None
+    return msgspec.structs.replace(backend, url=backend.url.rstrip("/"), name=address.id)
+
+
+def _check_names(backends: list[BackendConfig]) -> None:
+    seen: dict[str, int] = {}
+    for i, backend in enumerate(backends):
+        first = seen.setdefault(backend.name, i)
+        if first != i:
+            raise SettingError(
+                f"$.backends[{i}].name", f"`{backend.name}` is already $.backends[{first}]"
+            )
+
+
+def _check_tracing(config: Config) -> None:
+    endpoint = config.tracing.endpoint
+    if endpoint and not endpoint.startswith(("http://", "https://")):
+        raise SettingError("$.tracing.endpoint", f"expected http://HOST:PORT/PATH, got {endpoint}")
+    if endpoint and not _installed("opentelemetry.exporter.otlp.proto.http"):
+        raise SettingError("$.tracing", "install paceline[otel]")
+
+
+def _check_discovery(config: Config) -> None:
+    for i, one in enumerate(config.discovery):
+        path = f"$.discovery[{i}]"
+        if len([where for where in (one.service, one.srv, one.host) if where]) != 1:
+            raise SettingError(path, "expected one of service, srv and host")
+        if not one.service and not _installed("dns.asyncresolver"):
+            raise SettingError(path, "install paceline[dns]")
+        if one.resolver and not _is_address(one.resolver):
+            raise SettingError(f"{path}.resolver", f"expected ADDRESS:PORT, got {one.resolver}")
+        if (one.ca_file or one.cert_file) and one.scheme != "https":
+            raise SettingError(path, "certificates need scheme https")
+
+
+def _is_address(server: str) -> bool:
+    """Whether it is an IP address and a port: to ask for a resolver's own name takes another."""
+    host, _, port = server.rpartition(":")
+    try:
+        ip_address(host.strip("[]"))
+    except ValueError:
+        return False
+    return port.isdecimal()
+
+
+def _installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # not even what it is part of
+        return False
+
+
+def _check_models(config: Config) -> None:
+    try:
+        tokenizers(config.models)
+    except TokenizerError as error:
+        raise SettingError("$.models", str(error)) from None
+    if any(backend.kv_events for backend in config.backends) and find_spec("zmq") is None:
+        raise SettingError("$.backends", "kv_events: install paceline[kv-events]")
+
+
+def _check_policy(config: Config) -> None:
+    try:
+        load(config.policy.name, config.policy.settings)
+    except PolicyError as error:
+        raise SettingError("$.policy.name", str(error)) from None
+    except SettingError as error:
+        raise SettingError(f"$.policy.settings{error.path[1:]}", error.what) from None

@@ -1,0 +1,1 @@
+"""The routes, and the answers that the proxy gives by itself."""

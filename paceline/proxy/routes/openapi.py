@@ -1,0 +1,110 @@
+"""`/paceline/openapi.json`: the proxy's own routes, described from the types that answer them."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from paceline import __version__
+from paceline.proxy.routes.admin import BackendChange, BackendList, BackendView, NewBackend
+from paceline.proxy.telemetry.state import State
+
+PATH = "/paceline/openapi.json"
+Json = dict[str, Any]
+
+
+class Status(Struct, frozen=True):
+    """Whether the proxy is up, or ready."""
+
+    status: str
+
+
+class ErrorDetail(Struct, frozen=True):
+    """What went wrong, as OpenAI words it."""
+
+    message: str
+    type: str
+    param: str | None
+    code: str
+    """The reason, for machines."""
+
+
+class Error(Struct, frozen=True):
+    """A request that was refused."""
+
+    error: ErrorDetail
+
+
+TYPES = (Status, State, BackendList, BackendView, NewBackend, BackendChange, Error)
+
+
+@cache
+def document() -> bytes:
+    """The description, as JSON of OpenAPI 3.1."""
+    _, schemas = msgspec.json.schema_components(TYPES, ref_template="#/components/schemas/{name}")
+    return msgspec.json.encode(
+        {
+            "openapi": "3.1.0",
+            "info": {"title": "paceline", "version": __version__},
+            "paths": _paths(),
+            "security": [{"key": []}, {}],
+            "components": {
+                "schemas": schemas,
+                "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
+                "responses": {"Refused": _json("Refused.", Error)},
+            },
+        }
+    )
+
+
+def _paths() -> Json:
+    backends, one = "/paceline/backends", "/paceline/backends/{name}"
+    name = {"name": "name", "in": "path", "required": True, "schema": {"type": "string"}}
+    page = {"description": "Prometheus's text format.", "content": {"text/plain": {}}}
+    described = {"description": "This.", "content": {"application/json": {}}}
+    ready = {200: _json("It is.", Status), 503: _json("No backend, or draining.", Status)}
+    return {
+        "/health": {"get": _route("Whether the proxy runs", {200: _json("It does.", Status)})},
+        "/ready": {"get": _route("Whether it can serve", ready)},
+        "/metrics": {"get": _route("Metrics", {200: page})},
+        "/paceline/state": {
+            "get": _route("What the scheduler holds", {200: _json("The state.", State)})
+        },
+        PATH: {"get": _route("This description", {200: described})},
+        backends: {
+            "get": _route("All backends", {200: _json("They are.", BackendList)}),
+            "post": _route("Add one", {201: _json("It was added.", BackendView)}, NewBackend),
+        },
+        one: {
+            "parameters": [name],
+            "get": _route("One backend", {200: _json("It is.", BackendView)}),
+            "patch": _route(
+                "Drain it, or end that", {200: _json("It was changed.", BackendView)}, BackendChange
+            ),
+            "delete": _route(
+                "Remove it once its requests have ended", {202: _json("It leaves.", BackendView)}
+            ),
+        },
+    }
+
+
+def _route(summary: str, answers: dict[int, Json], body: type[Struct] | None = None) -> Json:
+    route: Json = {
+        "summary": summary,
+        "responses": {str(status): answer for status, answer in answers.items()}
+        | {"4XX": {"$ref": "#/components/responses/Refused"}},
+    }
+    if body is not None:
+        route["requestBody"] = {"required": True, "content": _content(body)}
+    return route
+
+
+def _json(description: str, type_: type[Struct]) -> Json:
+    return {"description": description, "content": _content(type_)}
+
+
+def _content(type_: type[Struct]) -> Json:
+    return {"application/json": {"schema": {"$ref": f"#/components/schemas/{type_.__name__}"}}}

@@ -1,0 +1,189 @@
+"""Forwards one request: connects, relays the reply, and tries once more where that is safe."""
+
+from __future__ import annotations
+
+import asyncio
+
+from paceline.engines import api
+from paceline.proxy.http.client import Client
+from paceline.proxy.http.errors import ApiError
+from paceline.proxy.http.request import Request
+from paceline.proxy.http.splice import with_member
+from paceline.proxy.serving.claim import Claim
+from paceline.proxy.serving.gateway import Gateway
+from paceline.proxy.serving.relay import NO_REPLY, Outcome, Relay
+from paceline.proxy.serving.usage import read_usage
+from paceline.proxy.telemetry.record import Record
+from paceline.proxy.upstream.directory import Entry
+from paceline.proxy.upstream.heads import request_head
+from paceline.proxy.upstream.pool import ConnectFailed, Connection
+from paceline.proxy.upstream.standing import Standing
+
+UNAVAILABLE = (429, 502, 503, NO_REPLY)
+"""Statuses of engines that did not take the request, or hang: another engine may take it."""
+BODILESS = ("GET", "HEAD", "OPTIONS", "DELETE")
+"""Methods without a Content-Length when there is no body."""
+
+
+class Forward:
+    """One request on its way to an engine and back.
+
+    It is sent at most twice, and again only while the client has no byte of a reply: to the same
+    engine if that closed a kept connection without a word (its idle limit had come), to another if
+    the engine cannot be reached, says that it is busy or unavailable, or hangs altogether.
+    """
+
+    def __init__(self, gateway: Gateway, request: Request, record: Record, request_id: str) -> None:
+        self._gateway = gateway
+        self._request = request
+        self._body = request.body
+        self._record = record
+        self._request_id = request_id
+        self._client = Client(request)
+        self._relay: Relay | None = None
+        self._moved = False
+
+    async def run(self, claim: Claim) -> None:
+        """Forward by `claim`, and end it; raises ApiError if the client got nothing of a reply."""
+        self._gateway.retries.earn()
+        try:
+            try:
+                while not await self._attempt(claim):
+                    self._moved = True
+                    await claim.move()
+            except asyncio.CancelledError:
+                self._record.outcome = "cancelled"
+                raise
+            finally:
+                self._end(claim)
+                self._relay = None  # it refers back to here: leave no cycle to the collector
+        except Exception:
+            if self._client.started:
+                self._client.cut(b"")  # whatever went wrong, nothing may follow these bytes
+            raise
+
+    async def _attempt(self, claim: Claim) -> bool:
+        """Whether the claimed backend's reply was passed on; if not, another is to be tried."""
+        entry = self._gateway.directory.entry(claim.backend)
+        try:
+            if entry is None:
+                raise ConnectFailed("it was removed")
+            outcome = await self._ask(entry, claim)
+        except ConnectFailed as failure:
+            if entry is not None:
+                entry.standing.failed(self._gateway.pool.now())
+            if self._may_move():
+                return False
+            message = f"The engine {claim.backend} cannot be reached: {failure}."
+            raise ApiError(502, message, reason="engine_unreachable") from None
+        return self._judge(outcome)
+
+    async def _ask(self, entry: Entry, claim: Claim) -> Outcome:
+        """Send it there, and once more if a kept connection was dropped; raises ConnectFailed."""
+        pool, backend = self._gateway.pool, entry.address
+        connection = pool.reuse(backend) or await pool.connect(backend)
+        outcome = await self._send(connection, claim)
+        if outcome is Outcome.DROPPED and connection.reused and self._may_retry():
+            connection = await pool.connect(backend)
+            outcome = await self._send(connection, claim)
+        self._report(entry.standing, outcome, connection)
+        return outcome
+
+    def _report(self, standing: Standing, outcome: Outcome, connection: Connection) -> None:
+        """Tell how the backend did; not when it was a client that ended the reply."""
+        relay, pool = self._relay, self._gateway.pool
+        assert relay is not None
+        if relay.succeeded and outcome is Outcome.COMPLETE:
+            standing.breaker.succeeded()
+        elif outcome is Outcome.BROKEN:
+            if relay.error is not None and relay.error.reason == "engine_failed":
+                standing.failed(pool.now())
+        elif relay.head is not None:
+            in_flight = pool.in_flight(connection.backend.id)
+            advice = relay.head.values(b"retry-after")
+            standing.answered(relay.head.status, pool.now(), in_flight, *advice[:1])
+        elif outcome is Outcome.DROPPED and not connection.reused:
+            standing.failed(pool.now())
+
+    def _judge(self, outcome: Outcome) -> bool:
+        if outcome is Outcome.HELD:
+            return False
+        if outcome is Outcome.DROPPED:
+            message = "The engine closed the connection without a reply."
+            raise ApiError(502, message, reason="engine_failed")
+        if not self._client.started and self._relay is not None and self._relay.error is not None:
+            raise self._relay.error
+        return True
+
+    async def _send(self, connection: Connection, claim: Claim) -> Outcome:
+        record = self._record
+        record.attempts += 1
+
+        def first_byte() -> None:
+            record.first_byte_at = asyncio.get_running_loop().time()
+            claim.first_byte()
+
+        self._relay = Relay(
+            self._client,
+            self._request.method,
+            self._gateway.config.upstream,
+            ours=self._our_lines(),
+            hold=self._hold,
+            on_first_byte=first_byte,
+            deadline=record.deadline,
+            transcript=claim.transcript,
+        )
+        attempt_id = self._request_id
+        if record.attempts > 1:
+            attempt_id += f"-{record.attempts}"  # engines refuse an id that they know already
+        body = self._ranked(connection.backend.priority)
+        length = None if not body and self._request.method in BODILESS else len(body)
+        head = request_head(self._request, connection.backend, attempt_id, length)
+        return await self._relay.run(connection, head, body)
+
+    def _ranked(self, polarity: int) -> bytes:
+        """The body, with the request's priority for an engine that ranks by it."""
+        priority = self._record.priority * polarity
+        if not priority or self._record.path not in api.PATHS:
+            return self._body
+        return with_member(self._body, "priority", b"%d" % priority)
+
+    def _our_lines(self) -> bytes:
+        record = self._record
+        lines = f"x-request-id: {self._request_id}\r\nx-paceline-backend: {record.backend}\r\n"
+        if record.dispatched_at is not None:
+            lines += (
+                f"x-paceline-queue-ms: {record.queued * 1000:.1f}\r\n"
+                f"x-paceline-cached-tokens: {record.cached_tokens}\r\n"
+            )
+        return lines.encode()
+
+    def _hold(self, status: int) -> bool:
+        """Whether a reply with this status is dropped in favour of another engine's."""
+        if status not in UNAVAILABLE:
+            return False
+        here = self._record.backend
+        other = self._gateway.directory.pick(self._record.model, here, self._record.path)
+        return other is not None and other.id != here and self._may_move()
+
+    def _may_move(self) -> bool:
+        return not self._moved and self._may_retry()
+
+    def _may_retry(self) -> bool:
+        return self._record.attempts < 2 and self._gateway.retries.spend(self._gateway.pool.now())
+
+    def _end(self, claim: Claim) -> None:
+        """Tell the claim and the record how it ended."""
+        record, relay = self._record, self._relay
+        if relay is not None and relay.head is not None:
+            record.status = relay.head.status
+        broken = relay is not None and relay.outcome is Outcome.BROKEN
+        if relay is not None and relay.answered:
+            record.outcome = "finished"
+            record.usage = read_usage(relay.tail)
+            claim.finished(record.usage)
+        elif record.outcome == "cancelled" and not broken:
+            claim.cancelled()
+        else:
+            record.outcome = "rejected" if record.outcome == "rejected" else "failed"
+            claim.failed()

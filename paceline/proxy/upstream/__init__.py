@@ -1,0 +1,1 @@
+"""The engines: how they are reached, and what is thought of each."""
