@@ -80,6 +80,7 @@ def simulated(
             kind=engine,
             time=calibration.time if calibration else getattr(PRESET, engine),
             kv_tokens=KV_TOKENS,
+            release="0.5.16",
         ),
         frontend=calibration.frontend if calibration else None,
         busy=calibration.busy if calibration else 1.0,
