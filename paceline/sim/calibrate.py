@@ -17,7 +17,7 @@ from msgspec import Struct, structs
 
 from paceline.engines.measure.measurement import Measurement
 from paceline.engines.model.engine import EngineConfig, ModelKind
-from paceline.engines.model.presets import Preset
+from paceline.engines.model.presets import TRITON_PAD, Preset
 from paceline.engines.model.steptime import StepTime, Work
 from paceline.sim.calibration import Calibration
 from paceline.sim.frontend import FRONTENDS, SERIAL, FrontendTime
@@ -28,8 +28,8 @@ PULL = 0.02
 OUTLIER = 0.04
 """Relative error from which a measurement's cost grows linearly, not as the square (Huber)."""
 BUSY = 1.05
-"""What an H100 showed over recorded runs of both engines. Not fitted: the only rows with prefills that follow one
-another are bursts, and they say 1.10, which no longer run bears out."""
+"""What an H100 showed over recorded runs of both engines. Not fitted: the only rows with prefills
+that follow one another are bursts, and they say 1.10, which no longer run bears out."""
 HOST = 50.0
 """Where the fit of `host` starts, in microseconds, when the preset has none."""
 STEP_FIELDS = ("c0", "tw", "k", "a", "b", "g", "host", "again")
@@ -54,10 +54,19 @@ def calibrate(engine: ModelKind, paths: Iterable[Path], preset: Preset) -> Calib
 
 
 def calibrated(
-    engine: ModelKind, measured: Sequence[Measurement], preset: Preset, chunk: int = CHUNK
+    engine: ModelKind,
+    measured: Sequence[Measurement],
+    preset: Preset,
+    chunk: int = CHUNK,
+    attention: str | None = None,
 ) -> Calibration:
-    """Fit to measurements of an engine that prefills up to `chunk` tokens a step."""
+    """Fit to measurements of an engine that prefills up to `chunk` tokens a step.
+
+    `attention` is what SGLang says its backend is: measurements cannot tell that one pads.
+    """
     start = preset.vllm if engine == "vllm" else preset.sglang
+    if attention == "triton":
+        start = structs.replace(start, pad=TRITON_PAD)
     found = fit(measured, start, FRONTENDS[engine], chunk)
     errors: dict[str, list[float]] = {}
     for m in measured:

@@ -106,8 +106,6 @@ class AdmissionBudget:
         """Prefill tokens left in this batch."""
         self.extend = 0
         """Tokens that the batch will make private."""
-        self._immediate = 0
-        """The same, and a page more for each of its sequences."""
         self._expected = sum(sequence.reserve for sequence in running) * ratio
         self._reserved = 0
 
@@ -115,11 +113,6 @@ class AdmissionBudget:
     def total(self) -> float:
         """Room that is left when running and admitted sequences get the output expected."""
         return self._room.available - self._expected - self._reserved
-
-    @property
-    def full(self) -> bool:
-        """Whether nobody else fits, be it now or with the output expected."""
-        return self.total <= 0 or self._room.available <= self._immediate
 
     def fits(self, sequence: SglangSequence) -> bool:
         """Whether a pinned sequence has room, its expected output included."""
@@ -131,5 +124,4 @@ class AdmissionBudget:
         pages = self._room.pages(tokens)
         self.chunk -= pages
         self.extend += pages
-        self._immediate += pages + self._room.page
         self._reserved += pages + output + self._room.page

@@ -14,6 +14,11 @@ from msgspec import Struct
 
 from paceline.engines.model.steptime import StepTime
 
+TRITON_PAD = 128
+"""Rows of a tile of triton's prefill kernel where a head has 128 numbers, on an A100 or H100
+(`BLOCK_M` in SGLang's `extend_attention.py`): its grid has as many tiles for each request as the
+longest of the batch needs, and a tile without rows still goes through the cached tokens."""
+
 
 class Preset(Struct, frozen=True, kw_only=True):
     """One model on one kind of GPU."""
@@ -56,7 +61,7 @@ PRESETS: dict[str, Preset] = {
     # -0.3%, half of them within 2.2%).
     "llama-3.1-8b-h100-triton": Preset(
         vllm=_time(4561, 19.78, 0.8158, 5.9, 0.0413, 2106, s=1.1, host=58),
-        sglang=_time(5267, 20.52, 2.941, 35.2, 0.0255, 723, s=1.05, pad=128, eager=4500),
+        sglang=_time(5267, 20.52, 2.941, 35.2, 0.0255, 723, s=1.05, pad=TRITON_PAD, eager=4500),
         kv_tokens=430_000,
     ),
     "llama-3.1-8b-h200": Preset(

@@ -1,9 +1,10 @@
 """SGLang's scheduler (read in 0.5.16 and 0.5.23): prefill first, else decode; prefixes come late.
 
 A prefill batch is composed from the queue's front until somebody does not fit; then nobody is tried
-again before a sequence leaves, or a prompt in chunks has got one more. Output is reserved in part. What a batch computed enters the radix
-tree when its results are processed, so siblings in one batch, or in the next, all compute it. A
-decode without room retracts the sequences that have made least.
+again before a sequence leaves, or a prompt in chunks has got one more. Output is reserved in part.
+What a batch computed enters the radix tree when its results are processed, so siblings in one
+batch, or in the next, all compute it. A decode without room retracts the sequences that have made
+least.
 """
 
 from __future__ import annotations
@@ -125,7 +126,6 @@ class SglangEngine(Pipeline[SglangSequence]):
             if not self._admit(sequence, budget, plan):
                 break
             taken += 1
-            self._full = self._full or budget.full
             if budget.chunk <= 0:
                 break
         del self._waiting[:taken]

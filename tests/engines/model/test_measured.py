@@ -52,7 +52,9 @@ def test_backlog(kind: str, policy: str, shuffled: bool, seconds: float, hit_rat
     """Makespan within 4% and hit rate within 0.02 of the real run."""
     preset = PRESETS["llama-3.1-8b-h100-triton"]
     time = preset.vllm if kind == "vllm" else preset.sglang
-    engine = build_engine(EngineConfig(kind=kind, policy=policy, time=time, kv_tokens=65536))  # type: ignore[arg-type]
+    engine = build_engine(
+        EngineConfig(kind=kind, policy=policy, time=time, kv_tokens=65536, release="0.5.16")
+    )  # type: ignore[arg-type]
     for request in backlog(shuffled):
         engine.add(request, INGEST)
     last = drain(engine, INGEST)[-1]

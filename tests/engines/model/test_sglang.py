@@ -133,6 +133,28 @@ def test_a_sequence_that_ended_decodes_once_more(
     assert sglang.load().kv_used == 0
 
 
+@pytest.mark.parametrize(("release", "second"), [("0.5.16", 4), ("0.5.23", 3)])
+def test_who_waits_for_room_is_tried_when_an_end_is_noticed(release: str, second: int) -> None:
+    """0.5.16 notices that somebody left when it composes a decode: one step later."""
+    sglang = engine(kv_tokens=130, release=release)
+    add(sglang, ask("a", range(50), 2), ask("b", range(500, 550), 9), ask("c", range(900, 950), 2))
+    assert prefills(drain(sglang)).index(50, 1) == second
+
+
+def test_a_chunk_opens_a_full_batch() -> None:
+    """Who fits is admitted with the next chunk of another, though somebody was refused before."""
+    sglang = engine(kv_tokens=500, chunk_tokens=100)
+    add(sglang, ask("a", range(30), 60))
+    for now in range(3):
+        step(sglang, float(now))
+    add(sglang, ask("b", range(500, 850), 9), ask("c", range(900, 1300), 9))
+    for now in range(3, 5):
+        step(sglang, float(now))
+    sglang.abort("c")
+    add(sglang, ask("d", range(2000, 2005)))
+    assert prefills(drain(sglang, 5.0))[:4] == [100, 100, 55, 0]
+
+
 def test_retraction_takes_who_made_least() -> None:
     """Without room to decode, the sequence with the fewest tokens starts over and still ends."""
     sglang = engine(kv_tokens=110)
