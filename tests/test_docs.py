@@ -13,7 +13,7 @@ from paceline.scheduler import Request, Scheduler, SchedulerConfig
 from paceline.scheduler.events import Arrived
 
 ROOT = Path(__file__).parents[1]
-PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
+PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
