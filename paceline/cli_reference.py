@@ -13,9 +13,9 @@ HEAD = """# Command line
 
 <!-- Made by scripts/docs from the commands' help: change it there. -->
 
-Errors are one line on stderr. Exit status: 0, 1 for what went wrong while running, 2 for options that
-do not fit; `paceline lint` has its own. `NAME` of a policy may be `module:Class`, looked for in the
-working directory, too.
+Errors are one line on stderr. Exit status: 0, 1 for what went wrong while running, 2 for options
+that do not fit; `paceline lint` has its own. A policy's `NAME` may be `module:Class`, looked for in
+the working directory, too.
 """
 
 

@@ -21,7 +21,7 @@ from tests.docs.blocks import Block
 ROOT = Path(__file__).parents[2]
 DEFAULT = "http://127.0.0.1:8000"
 """Where the pages say that the proxy is."""
-PATIENCE = 30.0
+PATIENCE = 50.0
 """Seconds that a block may take."""
 
 

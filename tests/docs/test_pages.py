@@ -56,6 +56,7 @@ def test_the_page_keeps_its_word(
     folder.mkdir()
     shim(tmp_path / "bin")
     monkeypatch.chdir(folder)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
     stage = Stage(folder, *proxy)
     for block in blocks(page.read_text()):
         stage.perform(block)
