@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -151,13 +152,14 @@ async def test_it_stands_between_the_proxy_and_an_engine() -> None:
     assert [entry.body for entry in tap.entries] == [body]
 
 
-async def test_the_command_lints_what_it_hears() -> None:
-    """After so many requests: one JSON object, and 1 since there is a finding."""
+@pytest.mark.parametrize("enough", [True, False])
+async def test_the_command_lints_what_it_hears(enough: bool) -> None:
+    """After so many requests, or at Ctrl-C: one JSON object, and 1 since there is a finding."""
     async with engine(always(reply())) as behind:
         url = f"http://127.0.0.1:{behind.port}"
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "paceline", "lint", "--live", url, "--json"),
-            *("--listen", "127.0.0.1:0", "--requests", str(len(LATE))),
+            *("--listen", "127.0.0.1:0", "--requests", str(len(LATE) if enough else 1000)),
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )
@@ -167,8 +169,10 @@ async def test_the_command_lints_what_it_hears() -> None:
         caller = await dial(int(told.split()[3].rpartition(":")[2]))
         for body in LATE:
             await post(caller, body)
-        caller.hang_up()
+        if not enough:
+            process.send_signal(signal.SIGINT)
         said, _ = await process.communicate()
+        caller.hang_up()
     document = json.loads(said)
     assert [finding["code"] for finding in document["findings"]] == ["PL001"]
     assert (document["requests"], process.returncode) == (len(LATE), 1)
