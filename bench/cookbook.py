@@ -100,11 +100,9 @@ def answered(rows: Sequence[Row]) -> dict[str, float]:
 
 def lengths(rows: Sequence[Row]) -> dict[str, float]:
     """Mean time to the end of the answer."""
-    ends = {name: spread(map(e2e, of(rows, *who))).mean for name, who in TENANTS.items()}
+    tenants = {"all": (), "short": ("short",), "long": ("long",)}
+    ends = {name: spread(map(e2e, of(rows, *who))).mean for name, who in tenants.items()}
     return {f"{name}, mean seconds to the end": mean for name, mean in ends.items()}
-
-
-TENANTS = {"all": (), "short": ("short",), "long": ("long",)}
 
 
 def office(rows: Sequence[Row]) -> dict[str, float]:

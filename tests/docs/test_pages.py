@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
 
@@ -37,11 +38,9 @@ def proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Callable[[
     key, line = make("ops")
     (folder / "admins").write_text(line)
     (folder / "fleet.toml").write_text(FLEET.replace("admins", str(folder / "admins")))
-    running = served("-c", str(folder / "fleet.toml"))
-    start = cache(running.__enter__)
-    yield start, key
-    if start.cache_info().currsize:
-        running.__exit__(None, None, None)
+    with ExitStack() as stack:
+        config = str(folder / "fleet.toml")
+        yield cache(lambda: stack.enter_context(served("-c", config))), key
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
