@@ -76,7 +76,7 @@ def counts_listed(ctx: click.Context, param: click.Parameter, value: str | None)
 @click.option("--max-seqs", metavar="N", type=COUNT, help="Requests an engine runs at once.")
 @click.option("--engine-policy", metavar="NAME", default="fcfs", help="The engine's own order.")
 @click.option(
-    "--sglang", "release", type=click.Choice(list(RELEASES)), help="Whose rules it keeps."
+    "--sglang", "release", type=click.Choice(list(RELEASES)), help="Its release.  [default: 0.5.23]"
 )
 @click.option("--seeds", metavar="N", type=COUNT, help="Runs a cell.  [default: 5; trace: 1]")
 @click.option("--slo-ttft", metavar="S", type=POSITIVE, help="For goodput, in seconds.")
@@ -153,6 +153,8 @@ def _engine(given: dict[str, Any], calibration: Calibration | None) -> EngineCon
     known = ENGINE_POLICIES[kind]
     if order not in known:
         raise click.ClickException(f"{kind} has no policy `{order}`; {hint(order, list(known))}")
+    if given["release"] and kind != "sglang":
+        raise click.ClickException("--sglang needs --engine sglang")
     preset = PRESETS[name]
     return EngineConfig(
         kind=kind,
