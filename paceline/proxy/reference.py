@@ -8,7 +8,13 @@ import msgspec
 from msgspec import Struct
 
 from paceline.policies.describe import Setting, settings, summary
-from paceline.proxy.config import BackendConfig, Config, DiscoveryConfig, ModelConfig
+from paceline.proxy.config import (
+    BackendConfig,
+    Config,
+    DiscoveryConfig,
+    ModelConfig,
+    RuleConfig,
+)
 
 HEAD = """# Configuration
 
@@ -39,8 +45,13 @@ def reference() -> str:
     """The page, in Markdown."""
     tables = [(f"[{field.name}]", field.type) for field in msgspec.structs.fields(Config)]
     sections = [_section(name, cls) for name, cls in tables if isinstance(cls, type)]
-    tables = [("[[backends]]", BackendConfig), ("[[discovery]]", DiscoveryConfig)]
-    sections += [_section(name, cls) for name, cls in [*tables, ("[[models]]", ModelConfig)]]
+    lists = (
+        ("[[backends]]", BackendConfig),
+        ("[[discovery]]", DiscoveryConfig),
+        ("[[models]]", ModelConfig),
+        ("[[rules]]", RuleConfig),
+    )
+    sections += [_section(name, cls) for name, cls in lists]
     return "\n".join([HEAD, *sections])
 
 

@@ -103,6 +103,7 @@ def _checked(config: Config, source: str) -> Config:
         _check_models(config)
         _check_tracing(config)
         _check_discovery(config)
+        _check_rules(config)
     except SettingError as error:
         raise ConfigError(f"{source}: {error}") from None
     return config
@@ -179,6 +180,16 @@ def _check_discovery(config: Config) -> None:
             raise SettingError(f"{path}.resolver", f"expected ADDRESS:PORT, got {one.resolver}")
         if (one.ca_file or one.cert_file) and one.scheme != "https":
             raise SettingError(path, "certificates need scheme https")
+
+
+def _check_rules(config: Config) -> None:
+    for i, rule in enumerate(config.rules):
+        if not rule.to:
+            raise SettingError(f"$.rules[{i}].to", "expected a model's name")
+        for what in ("prompt_tokens", "output_tokens"):
+            least, most = getattr(rule, f"min_{what}"), getattr(rule, f"max_{what}")
+            if least is not None and most is not None and least > most:
+                raise SettingError(f"$.rules[{i}].min_{what}", f"is more than max_{what}, {most}")
 
 
 def _is_address(server: str) -> bool:
