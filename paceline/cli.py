@@ -1,4 +1,4 @@
-"""The command line: `paceline serve | emulate | sim | calibrate | policies | check | key`."""
+"""The command line: `paceline serve | up | plan | emulate | sim | policies | check | key | ...`."""
 
 from __future__ import annotations
 
@@ -42,12 +42,13 @@ def main() -> None:
 
 
 class _Group(click.Group):
-    """Also has the simulator's commands, imported when one is run and not to list them."""
+    """Also has the commands of other modules, imported when one is run and not to list them."""
 
     elsewhere: ClassVar = {
         "sim": ("paceline.sim.cli", "Run the scheduler offline, against models of engines."),
         "plan": ("paceline.plan.cli", "Plan engine settings for a GPU and a load."),
         "lint": ("paceline.lint.cli", "Say where prefixes break in a log of requests."),
+        "up": ("paceline.up.cli", "Start engines and the proxy in front of them."),
         "calibrate": ("paceline.sim.calibrate_cli", "Fit step times to an engine."),
     }
 

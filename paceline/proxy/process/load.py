@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from importlib.util import find_spec
 from ipaddress import ip_address
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -39,6 +40,9 @@ MAXIMUM = {
 }
 
 
+C = TypeVar("C", bound=Config)
+
+
 class ConfigError(Exception):
     """The configuration cannot be used; the message is one line that names file and key."""
 
@@ -60,13 +64,14 @@ def load_config(path: Path | None, flags: Flags | None = None) -> Config:
 
     Every backend has a name and a URL without a slash at its end. Raises `ConfigError`.
     """
-    config = Config() if path is None else _checked(_read(path), str(path))
-    return config if flags is None else _checked(_overlay(config, flags), "command line")
+    config = Config() if path is None else checked(read(path, Config), str(path))
+    return config if flags is None else checked(_overlay(config, flags), "command line")
 
 
-def _read(path: Path) -> Config:
+def read(path: Path, cls: type[C]) -> C:
+    """The file as it stands; raises `ConfigError`."""
     try:
-        return decode(tomllib.loads(path.read_text("utf-8")), Config)
+        return decode(tomllib.loads(path.read_text("utf-8")), cls)
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}") from None
     except SettingError as error:
@@ -93,7 +98,8 @@ def _overlay(config: Config, flags: Flags) -> Config:
     return decode(table, Config)
 
 
-def _checked(config: Config, source: str) -> Config:
+def checked(config: C, source: str) -> C:
+    """The same with every name filled in; raises `ConfigError` for what makes no sense."""
     try:
         for path, value in _numbers(config, "$"):
             _check_number(path, value)
