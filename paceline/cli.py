@@ -219,9 +219,24 @@ def new(name: str, into: Path) -> None:
 @click.option("-c", "--config", "path", metavar="FILE", type=FILE, required=True)
 def check(path: Path) -> None:
     """Validate a configuration file."""
-    config = _load(path)
+    from paceline.up.load import starts_engines
+
+    config = _load_up(path) if starts_engines(path) else _load(path)
     many = "two emulated engines" if not config.backends else f"{len(config.backends)} backend(s)"
     click.echo(f"{path}: ok, {many}, policy {config.policy.name}")
+
+
+def _load_up(path: Path) -> Config:
+    from paceline.proxy.process.load import ConfigError
+    from paceline.proxy.process.secure import secure
+    from paceline.up.load import load
+
+    try:
+        config = load(path).config
+        secure(config)
+        return config
+    except ConfigError as error:
+        raise click.ClickException(str(error)) from error
 
 
 def _load(path: Path | None, flags: Flags | None = None) -> Config:

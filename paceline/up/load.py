@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import socket
-from contextlib import ExitStack
+import tomllib
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from msgspec import Struct, structs
@@ -56,6 +57,13 @@ def load(path: Path) -> Loaded:
     return Loaded(config=config, engines=engines, told=told, up=file.up)
 
 
+def starts_engines(path: Path) -> bool:
+    """Whether a file is for `paceline up`; of one that cannot be read others say why."""
+    with suppress(OSError, ValueError):
+        return "engines" in tomllib.loads(path.read_text("utf-8"))
+    return False
+
+
 def _free_ports(count: int) -> list[int]:
     """So many ports of 127.0.0.1 that nobody has at the moment."""
     with ExitStack() as stack:
@@ -67,7 +75,8 @@ def _free_ports(count: int) -> list[int]:
 
 def _filled(engines: list[EngineConfig]) -> list[EngineConfig]:
     found = iter(_free_ports(sum(engine.port is None for engine in engines)))
-    return [_named(engine, engine.port or next(found)) for engine in engines]
+    ports = [next(found) if engine.port is None else engine.port for engine in engines]
+    return [_named(engine, port) for engine, port in zip(engines, ports, strict=True)]
 
 
 def _named(engine: EngineConfig, port: int) -> EngineConfig:

@@ -1,7 +1,7 @@
 """`python engine.py [MODEL] FLAGS`: stands in for an engine: a web server with its flags.
 
---child FILE: it has a child process, whose id is written there. --fail FILE: it prints what the file
-says and ends, while there is such a file. --deaf: it is never healthy. --stubborn: it ignores
+--child FILE: it has a child process, whose id is written there. --fail FILE: while there is such a
+file, it prints what that says and ends. --deaf: it is never healthy. --stubborn: it ignores
 SIGTERM. Standard library only: it must start faster than any engine.
 """
 

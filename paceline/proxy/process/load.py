@@ -71,7 +71,10 @@ def load_config(path: Path | None, flags: Flags | None = None) -> Config:
 def read(path: Path, cls: type[C]) -> C:
     """The file as it stands; raises `ConfigError`."""
     try:
-        return decode(tomllib.loads(path.read_text("utf-8")), cls)
+        table = tomllib.loads(path.read_text("utf-8"))
+        if "engines" in table and cls is Config:
+            raise SettingError("$.engines", "`paceline up` starts engines; this does not")
+        return decode(table, cls)
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}") from None
     except SettingError as error:

@@ -12,7 +12,6 @@ from paceline import __version__
 from paceline.proxy.config import Config
 from paceline.scheduler.snapshot import Snapshot
 
-
 Life = Literal["waiting", "starting", "ready", "restarting", "failed", "stopped"]
 """`waiting` for others to have started, `restarting` after a pause, `failed` when given up."""
 
