@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import aiohttp
 
@@ -11,6 +12,9 @@ from paceline.proxy.telemetry.state import EngineState
 from paceline.up.config import EngineConfig, UpConfig
 from paceline.up.keeper import EngineFailed, Keeper
 from paceline.up.tell import Log, Starting, Teller
+
+if TYPE_CHECKING:
+    from paceline.proxy.process.compose import Proxy
 
 
 class Fleet:
@@ -21,6 +25,7 @@ class Fleet:
         self._session = aiohttp.ClientSession()
         self._teller = teller
         self._keeping: list[asyncio.Task[None]] = []
+        self._proxy: Proxy | None = None
         turns = [asyncio.Lock() for _ in engines]
         self._keepers = [
             Keeper(engine, config, turns[group], self._session, teller)
@@ -49,7 +54,12 @@ class Fleet:
             await asyncio.gather(*starts, following, return_exceptions=True)
         for keeper in self._keepers:
             keeper.teller = Log()
-        self._keeping = [asyncio.create_task(keeper.keep()) for keeper in self._keepers]
+        self._keeping = [asyncio.create_task(keeper.keep(self._lost)) for keeper in self._keepers]
+
+    def attend(self, proxy: Proxy) -> None:
+        """Let the proxy show the engines, and hear at once of those that end."""
+        proxy.engines = self.states
+        self._proxy = proxy
 
     async def stop(self) -> None:
         """End all of them at once."""
@@ -58,6 +68,10 @@ class Fleet:
         await asyncio.gather(*self._keeping, return_exceptions=True)
         await asyncio.gather(*(keeper.stop() for keeper in self._keepers))
         await self._session.close()
+
+    def _lost(self, name: str) -> None:
+        if self._proxy is not None:
+            self._proxy.backends.lost(name)
 
     def _starting(self) -> list[Starting]:
         return [one.starting() for one in self._keepers if one.state != "ready"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -96,10 +97,11 @@ class Keeper:
             self._become("ready")
             self._tell("info", "engine ready", seconds=seconds, port=self.engine.port)
 
-    async def keep(self) -> None:
-        """Start it again whenever it ends; returns when it is given up."""
+    async def keep(self, lost: Callable[[str], None]) -> None:
+        """Start it again whenever it ends, of which `lost` is told; returns when it is given up."""
         while self._run is not None:
             since, status = self.since, await self._run.child.wait()
+            lost(self.engine.name)
             failure = self._ended(f"it ended with {_status(status)}", status)
             if not await self._again(failure, self._now() - since):
                 return

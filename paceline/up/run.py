@@ -42,7 +42,7 @@ async def up(path: Path, loaded: Loaded) -> None:
                 config=config,
                 reread=lambda: reread(path, loaded),
                 file=str(path),
-                engines=fleet.states,
+                attend=fleet.attend,
             )
             await serve(plan)
     finally:

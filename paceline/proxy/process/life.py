@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,7 +24,6 @@ from paceline.proxy.process.reload import Reloader, reloading
 from paceline.proxy.process.secure import Security, secure
 from paceline.proxy.telemetry import log
 from paceline.proxy.telemetry.recorder import Recorder
-from paceline.proxy.telemetry.state import EngineState
 from paceline.proxy.workers.crew import staffed
 from paceline.proxy.workers.parent import Parent
 
@@ -49,8 +48,8 @@ class Plan(Struct, frozen=True, kw_only=True):
     """Where it stands; empty for nowhere."""
     replaces: int | None = None
     """Process id of the proxy whose port to take over."""
-    engines: Callable[[], Sequence[EngineState]] = list
-    """What to show of engines that this process has started."""
+    attend: Callable[[Proxy], None] | None = None
+    """Called with the proxy before it serves."""
 
 
 def run(plan: Plan) -> None:
@@ -71,7 +70,8 @@ async def serve(plan: Plan) -> None:
         recorder = _recorder(plan.config, stack)
         config = await _with_backends(plan.config, stack)
         proxy = _proxy(config, security, recorder)
-        proxy.engines = plan.engines
+        if plan.attend is not None:
+            plan.attend(proxy)
         proxy.monitor.start()
         proxy.discovery.start()
         stack.push_async_callback(proxy.close)
