@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import socket
@@ -110,13 +111,27 @@ async def test_there_is_no_such_program(tmp_path: Path) -> None:
 
 
 async def test_engines_of_one_gpu_take_turns(tmp_path: Path) -> None:
-    """The second starts when the first is ready; another GPU's waits for neither."""
+    """The second starts when the first is ready, in the file's order."""
     ears = Ears()
-    slow = engine("slow", gpus=[0], args={"deaf": True}, start_seconds=0.5)
-    async with fleet(
-        slow, engine("next", gpus=[0]), engine("apart", gpus=[1]), folder=tmp_path, ears=ears
-    ) as made:
-        with pytest.raises(EngineFailed, match="engine slow"):
-            await made.start()
-    assert ("engine starts", "next") not in ears.heard
-    assert ("engine ready", "apart") in ears.heard
+    two = (engine("first", gpus=[0]), engine("second", gpus=[0]))
+    async with fleet(*two, folder=tmp_path, ears=ears) as made:
+        await made.start()
+    assert ears.heard == [
+        ("engine starts", "first"),
+        ("engine ready", "first"),
+        ("engine starts", "second"),
+        ("engine ready", "second"),
+    ]
+
+
+async def test_engines_of_other_gpus_do_not_wait(tmp_path: Path) -> None:
+    """One is ready while another is still loading, and a third waits for that."""
+    slow = engine("slow", gpus=[0], args={"deaf": True})
+    others = (engine("next", gpus=[0]), engine("apart", gpus=[1]))
+    async with fleet(slow, *others, folder=tmp_path) as made:
+        starting = asyncio.create_task(made.start())
+        while made.states()[2].state != "ready":
+            await asyncio.sleep(0.01)
+        assert [one.state for one in made.states()] == ["starting", "waiting", "ready"]
+        starting.cancel()
+        await asyncio.gather(starting, return_exceptions=True)
