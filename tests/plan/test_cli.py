@@ -111,7 +111,7 @@ def test_a_file_for_up(tmp_path: Path) -> None:
     assert started.exit_code == 0, started.output
     for line, flag in zip(
         started.stdout.splitlines(),
-        ("--mem-fraction-static 0.076", "--max-model-len 8192", "--max-num-seqs 14"),
+        ("--context-length 2048", "--max-model-len 8192", "--max-model-len 4096"),
         strict=True,
     ):
         assert line.startswith("CUDA_VISIBLE_DEVICES=0 ")

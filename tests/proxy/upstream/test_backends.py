@@ -1,4 +1,4 @@
-"""Whoever knows that a backend ended can say so, and need not wait for its health checks to fail."""
+"""Whoever knows that a backend ended can say so: its health checks need not fail first."""
 
 from __future__ import annotations
 
