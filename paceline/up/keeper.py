@@ -109,6 +109,7 @@ class Keeper:
     async def stop(self) -> None:
         """End it, if it runs."""
         if self._run is not None:
+            self._tell("info", "engine stops", pid=self._run.child.pid)
             await self._run.child.stop(self._config.stop_seconds)
             self._run = None
         self._become("stopped")
