@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from contextlib import suppress
@@ -50,7 +51,12 @@ class Child:
 
     async def wait(self) -> int:
         """Its exit status, once it and all that it started are gone; from 129 on, a signal's."""
-        return await self._leash.wait()
+        status = await self._leash.wait()
+        if status >= 0:
+            return status
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)  # nobody else is left to do it
+        return 128 - status
 
     async def stop(self, seconds: float) -> None:
         """SIGTERM, and SIGKILL to it and its children if it has not ended in time."""

@@ -46,6 +46,18 @@ async def test_it_comes_back(tmp_path: Path) -> None:
         assert not running(old)
 
 
+async def test_its_leash_is_killed(tmp_path: Path) -> None:
+    """Even so no child of the engine is left, and the engine comes back."""
+    child = tmp_path / "child"
+    async with fleet(engine(args={"child": str(child)}), folder=tmp_path) as made:
+        await made.start()
+        pid, old = made.states()[0].pid, int(child.read_text())
+        leash = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1]
+        os.kill(int(leash), signal.SIGKILL)
+        assert await until(made, "ready", 1) != pid
+        await gone(old)
+
+
 async def test_it_is_given_up(tmp_path: Path) -> None:
     """After so many ends in a row; another engine goes on."""
     fail = tmp_path / "fail"
