@@ -1,7 +1,8 @@
 """What an engine's last words mean, and what to do about them.
 
-The messages are those of vLLM 0.32 (v1/worker/utils.py, v1/core/kv_cache_utils.py), SGLang 0.5.23
-(srt/model_executor/pool_configurator.py), PyTorch 2.x and huggingface_hub.
+The messages are those of vLLM 0.32 (v1/worker/utils.py, v1/core/kv_cache_utils.py,
+config/model.py), SGLang 0.5.23 (srt/model_executor/pool_configurator.py), PyTorch 2.x and
+huggingface_hub.
 """
 
 from __future__ import annotations
@@ -53,6 +54,10 @@ REMEDIES: Sequence[tuple[str, Remedy]] = (
         _too_long,
     ),
     (
+        r"max_model_len \((\d+)\) is greater than the derived max_model_len \(\w+=(\d+)",
+        lambda found: f"the model has {found[2]} positions: set max-model-len to no more",
+    ),
+    (
         r"No available memory for the cache blocks",
         "nothing is left for the KV cache: set a higher gpu-memory-utilization, or a smaller model",
     ),
@@ -81,7 +86,7 @@ REMEDIES: Sequence[tuple[str, Remedy]] = (
         "there is no such `model`: name a folder, or a model on the Hub",
     ),
     (
-        r"LocalEntryNotFoundError|couldn't connect to|Cannot find the requested files",
+        r"LocalEntryNotFoundError|couldn't connect to 'https",
         "the Hub cannot be reached: name a folder that has the model",
     ),
     (r"No space left on device", "the disk is full"),
@@ -90,7 +95,7 @@ REMEDIES: Sequence[tuple[str, Remedy]] = (
 
 def remedy(status: int | None, lines: Sequence[str]) -> str:
     """What to do, by the exit status and the end of the log; empty where nobody knows."""
-    text = " ".join(lines)
+    text = "\n".join(lines)
     for pattern, said in REMEDIES:
         if found := re.search(pattern, text):
             return said if isinstance(said, str) else said(found)

@@ -24,7 +24,10 @@ def run(path: Path, loaded: Loaded) -> None:
 
     Raises EngineFailed, ConfigError and CannotListen, and what the proxy's own run raises.
     """
-    run_loop(up(path, loaded))
+    try:
+        run_loop(up(path, loaded))
+    finally:
+        log.stderr().drain(log.LAST_SECONDS)  # what explains an error stands before it
 
 
 async def up(path: Path, loaded: Loaded) -> None:

@@ -35,7 +35,10 @@ CUDA = (
         ("Not enough memory. Please try to increase --mem-fraction-static.", "a higher mem-frac"),
         ("OSError: [Errno 98] Address already in use", "its port is taken"),
         ("ModuleNotFoundError: No module named 'sglang'", "pip install 'paceline[sglang]'"),
-        ("vllm: error: unrecognized arguments: --max-len 8", "it does not know --max-len 8"),
+        ("User-specified max_model_len (9000) is greater than the derived max_model_len "
+         "(max_position_embeddings=4096.0 or model_max_length=None", "the model has 4096 position"),
+        ("We couldn't connect to 'https://huggingface.co' to load", "the Hub cannot be reached"),
+        ("vllm: error: unrecognized arguments: --max-len 8", "it does not know --max-len 8: see"),
         ("huggingface_hub.errors.GatedRepoError: 401 Client Error.", "set HF_TOKEN"),
         ("Repo id must be in the form 'repo_name' or 'n/r'", "there is no such `model`"),
         ("all is well", ""),

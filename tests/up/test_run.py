@@ -172,6 +172,22 @@ async def test_a_missing_program(program: str, error: str, tmp_path: Path) -> No
         await up(tmp_path / "up.toml", load(tmp_path / "up.toml"))
 
 
+async def test_an_engine_that_cannot_start(tmp_path: Path) -> None:
+    """The command fails; the last line says why, those before it are the engine's own."""
+    (tmp_path / "fail").write_text("RuntimeError: no")
+    engine = f'kind = "vllm"\nmodel = "m"\nargs = {{ fail = "{tmp_path}/fail" }}'
+    toml = f'[up]\nlog_dir = "{tmp_path}"\n[[engines]]\ncommand = {json.dumps(ENGINE)}\n{engine}'
+    (tmp_path / "up.toml").write_text(toml)
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "paceline", "up", "-c", str(tmp_path / "up.toml")), stderr=PIPE
+    )
+    _, err = await process.communicate()
+    *_, said, last = err.decode().splitlines()
+    assert process.returncode == 1
+    assert said.endswith("m | RuntimeError: no")
+    assert last.startswith("paceline: engine m: it ended with status 1 while starting; see ")
+
+
 def test_check_and_dry_run(tmp_path: Path) -> None:
     """Neither starts anything; one counts, the other prints the commands."""
     (tmp_path / "up.toml").write_text(text(tmp_path))
