@@ -50,6 +50,7 @@ class _Group(click.Group):
         "lint": ("paceline.lint.cli", "Say where prefixes break in a log of requests."),
         "up": ("paceline.up.cli", "Start engines and the proxy in front of them."),
         "calibrate": ("paceline.sim.calibrate_cli", "Fit step times to an engine."),
+        "migrate": ("paceline.migrate", "Translate another router's command line."),
     }
 
     def list_commands(self, ctx: click.Context) -> list[str]:
