@@ -125,6 +125,22 @@ async def test_one_connection_too_many_is_told_so() -> None:
         assert (await first.answer()).status == 200
 
 
+async def test_one_connection_too_many_from_an_address_is_told_so() -> None:
+    """It gets a 429 with a reason of its own; a load balancer's would be taken."""
+    async with proxied(always(reply()), config=limited(max_connections_per_address=1)) as proxy:
+        first, second = await proxy.dial(), await proxy.dial()
+        answer = await second.answer()
+        assert (answer.status, answer.headers("retry-after")) == (429, ["1"])
+        assert answer.headers("x-paceline-reason") == ["address_connections"]
+        assert await second.rest() == b""
+        first.hang_up()
+    server = ServerConfig(max_connections_per_address=1, load_balancers=["127.0.0.0/8"])
+    async with proxied(always(reply()), config=Config(server=server)) as proxy:
+        for client in (await proxy.dial(), await proxy.dial()):
+            client.say(b"GET /health HTTP/1.1\r\nHost: p\r\n\r\n")
+            assert (await client.answer()).status == 200
+
+
 def limited(**settings: float) -> Config:
     """A proxy with these limits."""
     return Config(server=ServerConfig(**settings))  # type: ignore[arg-type]
