@@ -11,6 +11,7 @@ import pytest
 from paceline.proxy.config import Config, ServerConfig
 from paceline.proxy.http import inbound
 from paceline.proxy.http.checks import Limits
+from paceline.proxy.http.handshake import Handshake
 from paceline.proxy.http.inbound import Inbound
 from paceline.proxy.http.request import Reply, Request
 from paceline.proxy.http.server import Server
@@ -109,8 +110,8 @@ class Talkative(Server):
     async def answer(self, request: Request) -> Reply | None:
         return Reply(200, bytes(20_000_000))
 
-    def discard(self, inbound: Inbound) -> None:
-        super().discard(inbound)
+    def discard(self, connection: Inbound | Handshake) -> None:
+        super().discard(connection)
         self.gone.set()
 
 
