@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import schemathesis
@@ -18,7 +19,7 @@ from tests.served import served
 KEY, LINE = make("ops")
 HEADERS = {"Authorization": f"Bearer {KEY}"}
 load_all_checks()
-HELD = [
+HELD: list[Any] = [
     CHECKS.get_one(name)
     for name in (
         "status_code_conformance",
@@ -47,6 +48,6 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @schema.parametrize()
 @settings(max_examples=10)
-def test_routes_do_as_they_are_described(case: schemathesis.Case, url: str) -> None:
+def test_routes_do_as_they_are_described(case: schemathesis.Case[Any], url: str) -> None:
     """No answer that the document does not name, and none of another shape."""
     case.call_and_validate(base_url=url, headers=HEADERS, checks=HELD)
