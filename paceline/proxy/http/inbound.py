@@ -46,11 +46,11 @@ log = structlog.get_logger()
 class Connections(Protocol):
     """Who keeps count of the connections: the server."""
 
-    def add(self, inbound: Inbound) -> ApiError | None:
+    def add(self, inbound: Inbound, /) -> ApiError | None:
         """This one has begun; the answer if it is one too many."""
         ...
 
-    def discard(self, inbound: Inbound) -> None:
+    def discard(self, inbound: Inbound, /) -> None:
         """This one has ended."""
         ...
 
