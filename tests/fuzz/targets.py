@@ -28,9 +28,7 @@ from paceline.proxy.process.load import ConfigError, load_config
 from paceline.proxy.serving.usage import read_usage
 from paceline.sim.rows import TraceError
 from paceline.sim.traces import open_trace
-from tests.fuzz.test_inbound import GOOD, play
-from tests.proxy.test_malformed import CHUNKS
-from tests.proxy.test_malformed import chunks as chunks_of
+from tests.fuzz.wire import GOOD, play
 
 SEED = b"s" * 16
 PATHS = sorted(api.PATHS)
@@ -146,7 +144,8 @@ SEEDS: dict[str, tuple[bytes, ...]] = {
     "chunks": (b"5;a=b\r\nhello\r\n0\r\nX: y\r\n\r\n",),
     "config": (b'[server]\nport = 1\n[[backends]]\nurl = "http://a:1"\nmodels = ["m"]\n',),
     "connection": (
-        chunks_of(CHUNKS) + GOOD,
+        b"POST /x HTTP/1.1\r\nHost: p\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n"
+        + GOOD,
         b"POST /x HTTP/1.1\r\nHost: p\r\nContent-Length: 2\r\n\r\n{}" + GOOD * 2,
     ),
     "events": (
