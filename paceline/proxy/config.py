@@ -28,6 +28,12 @@ class ServerConfig(Struct, forbid_unknown_fields=True, kw_only=True):
     503 before they are read."""
     max_connections: int = 8_000
     """Connections from clients that are served at once; one more is refused with 503."""
+    max_connections_per_address: int = 4_000
+    """Those of one IPv4 address, or of one /64 network of IPv6; one more is refused with 429. 0 for
+    any number."""
+    load_balancers: list[str] = field(default_factory=list)
+    """Addresses and networks, such as `10.0.0.0/24`, to which that does not apply: what stands in
+    front connects for many clients."""
     head_seconds: float = 10.0
     """Longest time for a request's head; then 408."""
     body_seconds: float = 30.0

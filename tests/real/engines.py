@@ -6,6 +6,7 @@ import contextlib
 import json
 import time
 import urllib.request
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -178,6 +179,16 @@ class Engine:
         if self._process is not None:
             self._process.kill()
             self._process = None
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """Inside the block it hangs: stopped, with its connections open."""
+        assert self._process is not None
+        self._process.pause()
+        try:
+            yield
+        finally:
+            self._process.resume()
 
     def log_tail(self) -> str:
         """The last lines that it printed."""

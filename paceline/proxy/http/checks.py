@@ -6,15 +6,14 @@ import re
 from functools import lru_cache
 from itertools import chain
 
-from aiohttp.http import HttpVersion10, HttpVersion11, RawRequestMessage
+from aiohttp.http import RawRequestMessage
 from msgspec import Struct
 
 from paceline.proxy.http.errors import ApiError
 from paceline.proxy.http.memory import Memory
 from paceline.proxy.http.request import Request
+from paceline.proxy.http.request_line import VERSIONS
 
-VERSIONS = frozenset((HttpVersion10, HttpVersion11))
-"""aiohttp's parser lets some others through."""
 _HOST = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+;=%-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?")
 """RFC 3986 section 3.2, without user and without commas, which could make it a list."""
 
@@ -95,10 +94,9 @@ def head_too_large() -> ApiError:
     return ApiError(431, "The request's head is too large.", reason="head_too_large")
 
 
-def too_many_connections() -> ApiError:
-    """The answer to a connection above their number."""
-    message = "Too many connections are open."
-    return ApiError(503, message, reason="connections", retry_after=1.0)
+def odd_request_line() -> ApiError:
+    """The answer to a request line that others read differently, or not at all."""
+    return ApiError(400, "The request line is malformed.", reason="bad_request")
 
 
 def too_large(limits: Limits) -> ApiError:

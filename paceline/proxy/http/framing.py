@@ -7,7 +7,7 @@ import re
 
 MAX_SIZE_LINE = 4096
 """Bytes in a chunk's size line with its extensions, or in a trailer line; engines send neither."""
-SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})(?:[ \t]*;[^\r\n\x00]*)?\r\n")
+SIZE_LINE = re.compile(rb"0*([0-9A-Fa-f]{1,15})(?:[ \t]*;[^\r\n\x00]*)?\r\n")
 """Hex digits alone: Python's `int` would take `0x`, signs, spaces and underscores as well."""
 
 

@@ -19,8 +19,10 @@ from aiohttp.streams import StreamReader
 
 from paceline.proxy.http import checks
 from paceline.proxy.http.errors import ApiError, response
+from paceline.proxy.http.memory import Hold
 from paceline.proxy.http.patience import Patience
 from paceline.proxy.http.request import Reply, Request
+from paceline.proxy.http.request_line import RequestLines
 
 LINGER_SECONDS = 1.0
 """How long a connection without a request is kept once the proxy stops: the next request may be on
@@ -44,13 +46,19 @@ log = structlog.get_logger()
 class Connections(Protocol):
     """Who keeps count of the connections: the server."""
 
-    def add(self, inbound: Inbound) -> bool:
-        """This one has begun; False if it is one too many."""
+    def add(self, inbound: Inbound, /) -> ApiError | None:
+        """This one has begun; the answer if it is one too many."""
         ...
 
-    def discard(self, inbound: Inbound) -> None:
+    def discard(self, inbound: Inbound, /) -> None:
         """This one has ended."""
         ...
+
+
+def remote_of(transport: asyncio.BaseTransport) -> str:
+    """The client's IP address."""
+    peer = transport.get_extra_info("peername")
+    return peer[0] if isinstance(peer, tuple) else "unknown"
 
 
 class Inbound(BaseProtocol):
@@ -83,11 +91,14 @@ class Inbound(BaseProtocol):
         self._unread = unread
         self._limits = limits
         self._queue: deque[tuple[RawRequestMessage, StreamReader]] = deque()
-        self._remote = "unknown"
+        self.remote = "unknown"
+        """The client's IP address."""
         self._uploading: tuple[Request, StreamReader] | None = None
         self._task: asyncio.Task[None] | None = None
         self._in_parts = False  # the head that comes next has begun in an earlier read
         self._head_begun = False  # it has, and there is no request before it
+        self._ahead: Hold | None = None  # what the queue takes of the memory
+        self._lines = RequestLines()
         self._held = False  # reading has stopped until the queue is empty
         self._last = False  # nothing that is still to come is read
         self._served = False  # a request was answered
@@ -107,14 +118,13 @@ class Inbound(BaseProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        peer = transport.get_extra_info("peername")
-        if isinstance(peer, tuple):
-            self._remote = peer[0]
+        self.remote = remote_of(transport)
         transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        if self._server.add(self):
+        refused = self._server.add(self)
+        if refused is None:
             self._patience.wait(self._limits.head_seconds)
         else:
-            self._refuse(checks.too_many_connections())
+            self._refuse(refused)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         super().connection_lost(exc)
@@ -126,7 +136,7 @@ class Inbound(BaseProtocol):
         if self._uploading is not None:
             self._unread(self._uploading[0], None)
         # All these refer back to here; bodies must not wait for the collector to find that out.
-        self._task = self._uploading = self._current = None
+        self._task = self._uploading = self._current = self._ahead = None
         self._queue.clear()
         del self._requests, self._parser
         self._wake_writer()
@@ -139,6 +149,9 @@ class Inbound(BaseProtocol):
             messages, upgraded, _ = self._requests.feed_data(data)
         except HttpProcessingError as error:
             self._refuse(ApiError(400, error.message, reason="bad_request"))
+            return
+        if self._lines.misread(data, messages):
+            self._refuse(checks.odd_request_line())
             return
         if messages:
             if self._in_parts or len(data) > self._limits.head:
@@ -155,9 +168,8 @@ class Inbound(BaseProtocol):
             self._upload()
         elif self._task is None:
             self._next()
-        if len(self._queue) >= MAX_PIPELINED - 1 and self.transport is not None:
-            self._held = True
-            self.transport.pause_reading()
+        if self._queue:
+            self._read_ahead()
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -195,7 +207,9 @@ class Inbound(BaseProtocol):
             return
         message, reader = self._queue.popleft()
         self._requests.message_consumed()
-        request = self._current = Request(message, self, self._remote)
+        if self._ahead is not None:
+            self._count_ahead()
+        request = self._current = Request(message, self, self.remote)
         if self._ending and not self._queue:
             request.keep_alive = False
         try:
@@ -269,6 +283,29 @@ class Inbound(BaseProtocol):
             self._last = True
             self.transport.close()
             self._patience.wait(self._limits.idle_seconds)  # for a client that reads no answers
+
+    def _read_ahead(self) -> None:
+        """Requests wait for their turn."""
+        try:
+            self._count_ahead()
+        except ApiError as error:
+            self._queue.clear()  # those before it are answered
+            self._ahead = None
+            self._refuse(error)
+        if len(self._queue) >= MAX_PIPELINED - 1 and self.transport is not None:
+            self._held = True
+            self.transport.pause_reading()
+
+    def _count_ahead(self) -> None:
+        """They take memory; raises ApiError."""
+        if not self._queue:
+            self._ahead = None
+        elif self._limits.memory is not None:
+            if self._ahead is None:
+                self._ahead = self._limits.memory.hold(0)
+            self._ahead.resize(
+                sum(checks.head_size(message) + body.total_bytes for message, body in self._queue)
+            )
 
     def _read_on(self) -> None:
         """The last of those read ahead was taken up: have the next ones."""

@@ -97,6 +97,7 @@ class Proxy:
             pool=pool,
             directory=self._directory,
             on_record=self._on_record,
+            on_refused=self._metrics.connection_refused,
             ratio=TokenRatio(),
             retries=RetryBudget(self._started_at),
             memory=Memory(int(config.server.max_buffered_mb * 2**20), self.driver.retry_after),

@@ -24,6 +24,7 @@ MINIMUM = {
     "$.server.port": 0,
     "$.server.drain_seconds": 0,
     "$.server.grace_seconds": 0,
+    "$.server.max_connections_per_address": 0,
     "$.admin.port": 0,
     "$.scheduler.max_waiting": 0,
     "$.scheduler.max_waiting_tokens": 0,

@@ -20,7 +20,7 @@ from paceline.proxy.http.memory import Memory
 from paceline.proxy.http.server import Server
 from paceline.proxy.process.load import ConfigError
 from paceline.proxy.process.secure import Security, files, secure
-from paceline.proxy.routes.app import limits_of
+from paceline.proxy.routes.app import crowd_of, limits_of
 
 if TYPE_CHECKING:
     from paceline.proxy.process.compose import Proxy
@@ -123,7 +123,7 @@ def limit(server: Server, config: ServerConfig, memory: Memory) -> None:
     memory.limit = int(config.max_buffered_mb * 2**20)
     server.limits = limits_of(config, memory)
     server.drain_seconds = config.drain_seconds
-    server.max_connections = config.max_connections
+    server.crowd.adopt(crowd_of(config))
 
 
 def adopt(settings: Struct, others: Struct) -> None:

@@ -37,6 +37,7 @@ class Security(Struct, frozen=True, kw_only=True):
 def secure(config: Config) -> Security:
     """All that the configuration's names stand for; raises ConfigError."""
     auth, admin = config.auth, config.admin
+    _read("$.server.load_balancers", lambda: Hosts(config.server.load_balancers))
     keys = _read("$.auth", lambda: read_keys(auth.keys_file, auth.keys_env))
     admins = _read("$.admin", lambda: read_keys(admin.keys_file, admin.keys_env))
     _check(keys, admins, auth, admin)

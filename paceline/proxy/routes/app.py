@@ -7,8 +7,10 @@ from collections.abc import Awaitable, Callable
 import msgspec
 
 from paceline.engines import api
+from paceline.proxy.access.hosts import Hosts
 from paceline.proxy.config import ServerConfig
 from paceline.proxy.http.checks import Limits
+from paceline.proxy.http.crowd import Crowd
 from paceline.proxy.http.inbound import Gate, Handler
 from paceline.proxy.http.memory import Memory
 from paceline.proxy.http.request import Reply, Request
@@ -40,8 +42,18 @@ def server(gateway: Gateway, handler: Handler, gate: Gate) -> Server:
         serve.unread(gateway),
         limits_of(config, gateway.memory),
         config.drain_seconds,
-        config.max_connections,
+        crowd_of(config),
         gate,
+        gateway.on_refused,
+    )
+
+
+def crowd_of(config: ServerConfig) -> Crowd:
+    """Nobody yet, and how many may come; raises BadHosts."""
+    return Crowd(
+        config.max_connections,
+        config.max_connections_per_address,
+        Hosts(config.load_balancers),
     )
 
 

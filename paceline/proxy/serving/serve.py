@@ -13,6 +13,7 @@ from typing import TypeVar
 from msgspec import structs
 
 from paceline.engines import api
+from paceline.proxy.access.admission import OPEN, is_for_admins
 from paceline.proxy.http.errors import ApiError, response
 from paceline.proxy.http.inbound import Handler, Unread
 from paceline.proxy.http.request import Reply, Request
@@ -195,7 +196,7 @@ def _chosen(
 
 def _api(path: str) -> str:
     """The path whose API words an error: OpenAI's for the proxy's own."""
-    return "/v1/" if path.startswith("/paceline/") or path == "/metrics" else path
+    return "/v1/" if path in OPEN or is_for_admins(path) else path
 
 
 def _turn(gateway: Gateway, record: Record) -> AbstractContextManager[None]:

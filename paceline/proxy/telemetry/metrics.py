@@ -75,6 +75,10 @@ class Metrics:
         """Count a worker that died and was started anew."""
         self._families.restarts.values[()] += 1
 
+    def connection_refused(self, reason: str) -> None:
+        """Count a connection for which there was no room."""
+        self._families.refused.values[(reason,)] += 1
+
     def take(self) -> Tallies:
         """What was counted since the last time, for another process to add to its own."""
         families = vars(self._families).items()
@@ -128,6 +132,7 @@ class _Families(Collector):
         self.crashes = Count("policy_crashes", "Calls in which the policy failed.")
         self.crashes.values[()] = 0.0
         self.reloads = Count("reloads", "Reloads of the configuration.", "result")
+        self.refused = Count("connections_refused", "Connections too many, by reason.", "reason")
         self.restarts = Count("worker_restarts", "Workers that died and were started anew.")
         self.retries = Count("retries", "Further attempts after a backend failed.", *at)
         self.prompt = Count("prompt_tokens", "Prompt tokens: reported, else estimated.", *at)

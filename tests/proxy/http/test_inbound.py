@@ -11,6 +11,7 @@ import pytest
 from paceline.proxy.config import Config, ServerConfig
 from paceline.proxy.http import inbound
 from paceline.proxy.http.checks import Limits
+from paceline.proxy.http.handshake import Handshake
 from paceline.proxy.http.inbound import Inbound
 from paceline.proxy.http.request import Reply, Request
 from paceline.proxy.http.server import Server
@@ -109,8 +110,8 @@ class Talkative(Server):
     async def answer(self, request: Request) -> Reply | None:
         return Reply(200, bytes(20_000_000))
 
-    def discard(self, inbound: Inbound) -> None:
-        super().discard(inbound)
+    def discard(self, connection: Inbound | Handshake) -> None:
+        super().discard(connection)
         self.gone.set()
 
 
@@ -123,6 +124,22 @@ async def test_one_connection_too_many_is_told_so() -> None:
         assert await second.rest() == b""
         first.say(b"GET /health HTTP/1.1\r\nHost: p\r\n\r\n")
         assert (await first.answer()).status == 200
+
+
+async def test_one_connection_too_many_from_an_address_is_told_so() -> None:
+    """It gets a 429 with a reason of its own; a load balancer's would be taken."""
+    async with proxied(always(reply()), config=limited(max_connections_per_address=1)) as proxy:
+        first, second = await proxy.dial(), await proxy.dial()
+        answer = await second.answer()
+        assert (answer.status, answer.headers("retry-after")) == (429, ["1"])
+        assert answer.headers("x-paceline-reason") == ["address_connections"]
+        assert await second.rest() == b""
+        first.hang_up()
+    server = ServerConfig(max_connections_per_address=1, load_balancers=["127.0.0.0/8"])
+    async with proxied(always(reply()), config=Config(server=server)) as proxy:
+        for client in (await proxy.dial(), await proxy.dial()):
+            client.say(b"GET /health HTTP/1.1\r\nHost: p\r\n\r\n")
+            assert (await client.answer()).status == 200
 
 
 def limited(**settings: float) -> Config:

@@ -38,6 +38,7 @@ def test_defaults_need_nothing() -> None:
     [
         ({"auth": {"keys_file": "KEYS"}}, "$.admin: with keys in [auth]"),
         ({"auth": {"isolate": True}}, "$.auth.isolate: takes keys"),
+        ({"server": {"load_balancers": ["10.0.0.1/8"]}}, "$.server.load_balancers: 10.0.0.1/8 is"),
         ({"admin": {"backend_hosts": ["a"]}}, "$.admin.backend_hosts: takes keys"),
         (
             {"admin": {"backend_hosts": ["a b"], "keys_file": "KEYS"}},
