@@ -17,14 +17,11 @@ from math import floor
 from random import Random
 
 import click
-from msgspec import Struct
-
 from bench.virtual import KV_TOKENS, PRESET
 from paceline.engines.model.engine import EngineConfig, ModelKind
 from paceline.policies.registry import load
 from paceline.scheduler.config import SchedulerConfig
-from paceline.scheduler.entry import Entry
-from paceline.scheduler.events import Action, Arrived, Dispatch, Event
+from paceline.scheduler.events import Action, Arrived, Dispatch, Event, ProxiesChanged, Sent
 from paceline.scheduler.scheduler import Scheduler
 from paceline.scheduler.types import Request
 from paceline.sim.arrivals import at_once, gaps, spaced
@@ -52,45 +49,20 @@ SHARING: tuple[tuple[float | None, bool], ...] = (
 """Seconds between batches, None for nothing shared, and whether prefixes have homes."""
 
 
-class Sent(Struct, frozen=True):
-    """Another proxy has sent this request to a backend."""
-
-    request: Request
-    backend: str
-
-
-News = Sent | Event
-
-
-class Peer(Scheduler):
-    """A scheduler that can be told what others have sent to the backends."""
-
-    def hear(self, news: News, now: float) -> list[Action]:
-        """Take one piece of news; what it lets go is returned, as by `handle`."""
-        if not isinstance(news, Sent):
-            return self.handle(news, now)
-        entry = Entry(news.request, self._seq)
-        self._seq += 1
-        self._entries[news.request.id] = entry
-        self._trie.add(entry)
-        entry.cached = entry.match.get(news.backend, 0)
-        entry.output_tokens = self._config.output_tokens
-        self._waiting.rerank(self._fleet[news.backend].launch(entry, now))
-        return []
-
-
 class Fleet:
     """The proxies, as one decider for the simulator."""
 
     def __init__(self, proxies: int, interval: float | None, homes: bool) -> None:
-        policy = "auto"
-        self._peers = [Peer(SchedulerConfig(), load(policy, {}), k) for k in range(proxies)]
+        made = [Scheduler(SchedulerConfig(), load("auto", {}), k) for k in range(proxies)]
+        self._peers = made
+        for peer in made if interval is not None else ():
+            peer.handle(ProxiesChanged(proxies), 0.0)
         self._interval = interval
         self._homes = homes
         self._turn = 0
         self._owner: dict[str, int] = {}
         self._requests: dict[str, Request] = {}
-        self._news: deque[tuple[float, int, News]] = deque()
+        self._news: deque[tuple[float, int, Event]] = deque()
         self.messages = 0
 
     def handle(self, event: Event, now: float) -> list[Action]:
@@ -125,7 +97,7 @@ class Fleet:
             _, source, news = self._news.popleft()
             for k, peer in enumerate(self._peers):
                 if k != source:
-                    actions += self._said(k, peer.hear(news, now), now)
+                    actions += self._said(k, peer.handle(news, now), now)
         return actions
 
     def _said(self, k: int, actions: list[Action], now: float) -> list[Action]:
@@ -134,7 +106,7 @@ class Fleet:
                 self._publish(k, Sent(self._requests[action.id], action.backend), now)
         return actions
 
-    def _publish(self, k: int, news: News, now: float) -> None:
+    def _publish(self, k: int, news: Event, now: float) -> None:
         if self._interval is None or len(self._peers) == 1:
             return
         due = now if not self._interval else (floor(now / self._interval) + 1) * self._interval
