@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from importlib.util import find_spec
 from ipaddress import ip_address
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Struct
@@ -15,7 +16,7 @@ from msgspec import Struct
 from paceline.engines.tokens import TokenizerError
 from paceline.policies.decode import SettingError, decode
 from paceline.policies.registry import PolicyError, load
-from paceline.proxy.config import BackendConfig, Config
+from paceline.proxy.config import BackendConfig, Config, FleetConfig
 from paceline.proxy.serving.tokenizing import tokenizers
 from paceline.proxy.upstream.address import BadAddress, parse
 
@@ -36,6 +37,7 @@ MAXIMUM = {
     "$.server.port": 65535,
     "$.admin.port": 65535,
     "$.tracing.sample": 1,
+    "$.fleet.interval_seconds": 1,
 }
 
 
@@ -103,6 +105,7 @@ def _checked(config: Config, source: str) -> Config:
         _check_models(config)
         _check_tracing(config)
         _check_discovery(config)
+        _check_fleet(config.fleet)
     except SettingError as error:
         raise ConfigError(f"{source}: {error}") from None
     return config
@@ -179,6 +182,20 @@ def _check_discovery(config: Config) -> None:
             raise SettingError(f"{path}.resolver", f"expected ADDRESS:PORT, got {one.resolver}")
         if (one.ca_file or one.cert_file) and one.scheme != "https":
             raise SettingError(path, "certificates need scheme https")
+
+
+def _check_fleet(fleet: FleetConfig) -> None:
+    if not fleet.url:
+        return
+    at = urlsplit(fleet.url)
+    if at.scheme not in ("redis", "rediss") or not at.hostname:
+        raise SettingError("$.fleet.url", "expected redis://HOST:PORT/DB or rediss://")
+    if at.password is not None:
+        raise SettingError("$.fleet.url", "a password stands in password_file or password_env")
+    if fleet.ca_file and at.scheme != "rediss":
+        raise SettingError("$.fleet.ca_file", "needs rediss://")
+    if not _installed("redis.asyncio"):
+        raise SettingError("$.fleet", "install paceline[redis]")
 
 
 def _is_address(server: str) -> bool:

@@ -20,9 +20,13 @@ class State(Struct, frozen=True, kw_only=True):
     policy: str
     policy_settings: dict[str, Any]
     scheduler: Snapshot
+    fleet: Struct | None
+    """The other proxies, where there are some."""
 
 
-def state_json(config: Config, snapshot: Snapshot, uptime: float) -> bytes:
+def state_json(
+    config: Config, snapshot: Snapshot, uptime: float, fleet: Struct | None = None
+) -> bytes:
     """The state as indented JSON, for people with curl; `uptime` in seconds."""
     state = State(
         version=__version__,
@@ -30,5 +34,6 @@ def state_json(config: Config, snapshot: Snapshot, uptime: float) -> bytes:
         policy=config.policy.name,
         policy_settings=config.policy.settings,
         scheduler=snapshot,
+        fleet=fleet,
     )
     return msgspec.json.format(msgspec.json.encode(state), indent=2) + b"\n"
