@@ -262,7 +262,7 @@ class FleetConfig(Struct, forbid_unknown_fields=True, kw_only=True):
     """Environment variable with it instead."""
     ca_file: str = ""
     """Authorities in PEM that vouch for the store, instead of the system's."""
-    interval_seconds: float = 0.1
+    interval_seconds: float = 0.05
     """How often it is told what is new: what the others do not see of a proxy is as old as that."""
 
 
