@@ -39,11 +39,11 @@ less, and must not bring all of them to one proxy."""
 SHARING: tuple[tuple[float | None, bool], ...] = (
     (None, False),
     (1.0, False),
-    (0.1, False),
+    (0.05, False),
     (0.01, False),
     (None, True),
     (1.0, True),
-    (0.1, True),
+    (0.05, True),
     (0.01, True),
 )
 """Seconds between batches, None for nothing shared, and whether prefixes have homes."""
@@ -115,9 +115,11 @@ class Fleet:
 
 
 def workloads(backends: int) -> Iterator[tuple[str, Callable[[], Workload]]]:
-    """Backlog, a stream of families, conversations: as much for each engine as on one."""
+    """Backlogs, a stream of families, conversations: as much for each engine as on one."""
     many = Gsp(groups=64 * backends)
     yield "many", lambda: at_once(generate(many, SEED))
+    long = Gsp(groups=24 * backends, shared=6000, unique=100, output=64)
+    yield "long", lambda: at_once(generate(long, SEED))
     p45 = Gsp(groups=64 * backends, members=10, output=32)
     yield "p45", lambda: spaced(generate(p45, SEED), _poisson(45.0 * backends))
     chat = Chat(sessions=100 * backends, think=5.0)
