@@ -17,6 +17,7 @@ from math import floor
 from random import Random
 
 import click
+
 from bench.virtual import KV_TOKENS, PRESET
 from paceline.engines.model.engine import EngineConfig, ModelKind
 from paceline.policies.registry import load
