@@ -248,6 +248,30 @@ class DiscoveryConfig(Struct, forbid_unknown_fields=True, kw_only=True):
     """As in `[[backends]]`."""
 
 
+class FleetConfig(Struct, forbid_unknown_fields=True, kw_only=True):
+    """`[fleet]`: other proxies before the same backends, on other hosts. They tell each other what
+    they send where, over Valkey or Redis; needs `paceline[redis]`."""
+
+    url: str = ""
+    """The store, such as `redis://10.0.0.9:6379/0`, `rediss://` for TLS; no password in it. In no
+    fleet without."""
+    cell: str = "default"
+    """Which proxies share: those of one cell must have the same backends, by the same names."""
+    secret_file: str = ""
+    """File with a secret, the same in all proxies: what makes their block keys, and the salts of
+    `auth.isolate`, equal, and unguessable to whoever reads the store. Needed."""
+    secret_env: str = ""
+    """Environment variable with it instead."""
+    password_file: str = ""
+    """File with the store's password, if it wants one."""
+    password_env: str = ""
+    """Environment variable with it instead."""
+    ca_file: str = ""
+    """Authorities in PEM that vouch for the store, instead of the system's."""
+    interval_seconds: float = 0.05
+    """How often it is told what is new: what the others do not see of a proxy is as old as that."""
+
+
 class ModelConfig(Struct, forbid_unknown_fields=True, kw_only=True):
     """`[[models]]`: what is known of a model, so that prompts need not be estimated."""
 
@@ -302,6 +326,7 @@ class Config(Struct, forbid_unknown_fields=True, kw_only=True):
     limits: LimitsConfig = field(default_factory=LimitsConfig)
     log: LogConfig = field(default_factory=LogConfig)
     tracing: TracingConfig = field(default_factory=TracingConfig)
+    fleet: FleetConfig = field(default_factory=FleetConfig)
     models: list[ModelConfig] = field(default_factory=list)
     """Models with a tokenizer; the prompts of others are estimated from their bytes."""
     backends: list[BackendConfig] = field(default_factory=list)

@@ -82,8 +82,8 @@ class Placed(Struct, frozen=True):
     to: Backend | None = None
     leader: Entry | None = None
     busy: Backend | None = None
-    full: bool = False
-    """No KV room: nobody else goes to this backend before this one."""
+    full: Backend | None = None
+    """The same, without room: nobody else goes to this backend before this one."""
 
 
 class Choice:
@@ -121,7 +121,7 @@ class Choice:
         if (leader := self._leader(entry, backend)) is not None:
             return Placed(leader=leader)
         if not backend.fits(entry):
-            return Placed(busy=backend, full=True)
+            return Placed(busy=backend, full=backend)
         return Placed(backend)
 
     def may_move(self, entry: Entry, backend: Backend) -> bool:

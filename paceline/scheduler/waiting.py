@@ -98,6 +98,13 @@ class Waiting:
         if queue is not None:
             queue.release(leader, self._view)
 
+    def settle(self, now: float) -> None:
+        """Count prefills that nobody sees end as done once their time is past."""
+        for backend in self._fleet.all:
+            if backend.blind and backend.settles_at() <= now:
+                self.open(backend.id)
+                self.rerank(backend.settle(now))
+
     def release_late(self, now: float) -> None:
         """Followers run out of patience with a leader that shows no sign of life."""
         for queue in self.queues.values():

@@ -18,6 +18,8 @@ from paceline.policies.registry import load
 from paceline.proxy.access.quotas import quotas
 from paceline.proxy.config import Config, PolicyConfig
 from paceline.proxy.discovery.sources import Discovery
+from paceline.proxy.fleet.join import join
+from paceline.proxy.fleet.report import FleetCollector, fleet_state
 from paceline.proxy.http.memory import Memory
 from paceline.proxy.kv_events.follower import follower
 from paceline.proxy.process.secure import Security, secure
@@ -76,15 +78,18 @@ class Proxy:
         self._all_up = asyncio.Event()
         self.driver = Driver(scheduler, loop, self._observe)
         self._recorder = recorder
+        self.fleet = join(config.fleet, security.shared, self.driver)
+        """The other proxies; None where there are none."""
         self._boards = Boards(scheduler, self._directory, self._seen)
         self._metrics = Metrics(
             self.snapshot,
             *([recorder] if recorder else []),
+            *([FleetCollector(self.fleet)] if self.fleet else []),
             lines_dropped=lambda: log.stderr().dropped,
         )
         self._log_request = log.request_logger(config.log)
         pool = self._pool(loop)
-        seed = secrets.token_bytes(16)
+        seed = secrets.token_bytes(16) if security.shared is None else security.shared.seed
         models = tokenizers(config.models)
         follow = partial(follower, sink=self.driver, models=models, seed=seed)
         self.monitor = Monitor(self._directory, self.driver, pool, self.upstream, follow)
@@ -117,7 +122,9 @@ class Proxy:
         self.admin_server = build_admin_server(self.gateway)
 
     async def close(self) -> None:
-        """Stop watching the backends, and close what is kept open to them."""
+        """Leave the fleet, stop watching the backends, and close what is kept open to them."""
+        if self.fleet is not None:
+            await self.fleet.close()
         await self.discovery.close()
         await self.backends.close()
         await self.monitor.close()
@@ -177,6 +184,8 @@ class Proxy:
     def _observe(self, event: Event, actions: list[Action], now: float) -> None:
         if self._recorder is not None:
             self._recorder.note(event, actions, now)
+        if self.fleet is not None:
+            self.fleet.note(event, actions)
         if actions:
             self._boards.decided(actions, now)
         if isinstance(event, BackendChanged) and all(entry.up for entry in self._directory):
@@ -198,5 +207,8 @@ class Proxy:
 
     def _state(self) -> bytes:
         config = structs.replace(self.gateway.config, policy=self.policy)
-        uptime = self._loop.time() - self._started_at
-        return state_json(config, self.snapshot(), uptime, self.engines())
+        now, fleet = self._loop.time(), None
+        if self.fleet is not None:
+            fleet = fleet_state(self.fleet, config.fleet.cell, now)
+        uptime = now - self._started_at
+        return state_json(config, self.snapshot(), uptime, self.engines(), fleet)

@@ -70,6 +70,8 @@ async def serve(plan: Plan) -> None:
             plan.attend(proxy)
         proxy.monitor.start()
         proxy.discovery.start()
+        if proxy.fleet is not None:
+            proxy.fleet.start()
         stack.push_async_callback(proxy.close)
         if plan.replaces is not None:
             await _be_ready(proxy)  # the other one serves meanwhile

@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TypeVar
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Struct
@@ -16,7 +17,7 @@ from msgspec import Struct
 from paceline.engines.tokens import TokenizerError
 from paceline.policies.decode import SettingError, decode
 from paceline.policies.registry import PolicyError, load
-from paceline.proxy.config import BackendConfig, Config
+from paceline.proxy.config import BackendConfig, Config, FleetConfig
 from paceline.proxy.serving.tokenizing import tokenizers
 from paceline.proxy.upstream.address import BadAddress, parse
 
@@ -38,6 +39,7 @@ MAXIMUM = {
     "$.server.port": 65535,
     "$.admin.port": 65535,
     "$.tracing.sample": 1,
+    "$.fleet.interval_seconds": 1,
 }
 
 
@@ -114,6 +116,7 @@ def checked(config: C, source: str) -> C:
         _check_tracing(config)
         _check_discovery(config)
         _check_rules(config)
+        _check_fleet(config.fleet)
     except SettingError as error:
         raise ConfigError(f"{source}: {error}") from None
     return config
@@ -200,6 +203,20 @@ def _check_rules(config: Config) -> None:
             least, most = getattr(rule, f"min_{what}"), getattr(rule, f"max_{what}")
             if least is not None and most is not None and least > most:
                 raise SettingError(f"$.rules[{i}].min_{what}", f"is more than max_{what}, {most}")
+
+
+def _check_fleet(fleet: FleetConfig) -> None:
+    if not fleet.url:
+        return
+    at = urlsplit(fleet.url)
+    if at.scheme not in ("redis", "rediss") or not at.hostname:
+        raise SettingError("$.fleet.url", "expected redis://HOST:PORT/DB or rediss://")
+    if at.password is not None:
+        raise SettingError("$.fleet.url", "a password stands in password_file or password_env")
+    if fleet.ca_file and at.scheme != "rediss":
+        raise SettingError("$.fleet.ca_file", "needs rediss://")
+    if not _installed("redis.asyncio"):
+        raise SettingError("$.fleet", "install paceline[redis]")
 
 
 def _is_address(server: str) -> bool:

@@ -15,7 +15,7 @@ from msgspec import Struct, structs
 
 from paceline.proxy.access import tls
 from paceline.proxy.access.quotas import quotas
-from paceline.proxy.config import Config, ServerConfig
+from paceline.proxy.config import Config, FleetConfig, ServerConfig
 from paceline.proxy.http.memory import Memory
 from paceline.proxy.http.server import Server
 from paceline.proxy.process.load import ConfigError
@@ -43,6 +43,7 @@ FIXED = (
     "scheduler.recent_requests",
     "upstream.probe_timeout_seconds",
     "models",
+    *(f"fleet.{name}" for name in FleetConfig.__struct_fields__),
 )
 """Settings that only a restart changes."""
 

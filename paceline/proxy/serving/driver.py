@@ -110,6 +110,10 @@ class Driver:
         """A backend told its load."""
         self._feed(LoadReported(id, running, waiting, asked_at))
 
+    def heard(self, event: Event) -> None:
+        """Another proxy told something of its requests, or began or ceased to be heard."""
+        self._feed(event)
+
     def use(self, policy: Policy) -> None:
         """Order and place by another policy from now on."""
         now = self._loop.time()

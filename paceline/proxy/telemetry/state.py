@@ -39,10 +39,16 @@ class State(Struct, frozen=True, kw_only=True):
     policy_settings: dict[str, Any]
     engines: Sequence[EngineState]
     scheduler: Snapshot
+    fleet: Struct | None
+    """The other proxies, where there are some."""
 
 
 def state_json(
-    config: Config, snapshot: Snapshot, uptime: float, engines: Sequence[EngineState]
+    config: Config,
+    snapshot: Snapshot,
+    uptime: float,
+    engines: Sequence[EngineState] = (),
+    fleet: Struct | None = None,
 ) -> bytes:
     """The state as indented JSON, for people with curl; `uptime` in seconds."""
     state = State(
@@ -52,5 +58,6 @@ def state_json(
         policy_settings=config.policy.settings,
         engines=engines,
         scheduler=snapshot,
+        fleet=fleet,
     )
     return msgspec.json.format(msgspec.json.encode(state), indent=2) + b"\n"

@@ -100,7 +100,7 @@ class Backends:
     def scheduled(self) -> dict[str, int]:
         """Requests in flight that the scheduler knows of, by backend."""
         snapshot = self._driver.scheduler.snapshot(self._driver.now())
-        return {backend.id: backend.in_flight for backend in snapshot.backends}
+        return {one.id: one.in_flight - one.peers for one in snapshot.backends}
 
     def follow(self, before: Sequence[BackendConfig], now: Sequence[BackendConfig]) -> None:
         """Apply what changed between two configurations; raises BadAddress and changes nothing.
