@@ -20,7 +20,7 @@ import random
 from collections.abc import Callable
 from typing import Any
 
-from paceline.scheduler.choice import Choice, Placed, View
+from paceline.scheduler.choice import Choice, View
 from paceline.scheduler.config import SchedulerConfig
 from paceline.scheduler.entry import Entry
 from paceline.scheduler.estimates import OutputLengths
@@ -43,6 +43,7 @@ from paceline.scheduler.events import (
 )
 from paceline.scheduler.fleet import Backend, Fleet
 from paceline.scheduler.line import OPEN
+from paceline.scheduler.placed import Placed
 from paceline.scheduler.policy import Policy
 from paceline.scheduler.queue import WaitQueue
 from paceline.scheduler.snapshot import Snapshot
