@@ -66,8 +66,8 @@ def forecast(
 ) -> list[Forecast]:
     """Every engine beside the others: its steps take longer by the time that they compute.
 
-    First each runs alone; then with its steps stretched by 1 + what the others take: a GPU shares its
-    time among the processes that have work, and an engine, which batches, is never more than one.
+    First each runs alone; then with its steps stretched by 1 + what the others take: a GPU shares
+    its time among processes that have work, and an engine, which batches, is never more than one.
     """
     alone = [_at(*pair) for pair in zip(models, engines, rates, strict=True)]
     busy = [share for _, share in alone]
