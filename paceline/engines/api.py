@@ -68,6 +68,10 @@ class Call(Struct, frozen=True, kw_only=True):
         """Bytes in a base block."""
         return self.block_ids * 4 if self.prompt.is_ids else BLOCK_BYTES
 
+    def prompt_tokens(self, bytes_per_token: float) -> int:
+        """Tokens of all its prompts, text estimated at so many bytes a token."""
+        return self.prompt.tokens + ceil(self.prompt.size / bytes_per_token)
+
     def root(self, seed: bytes) -> bytes:
         """What all keys of prompts that could share a cache with this one come from."""
         if self.prompt.is_ids:
@@ -120,7 +124,7 @@ class Call(Struct, frozen=True, kw_only=True):
             prefix=chain(self.root(seed), cut(prompt.data, self.base)),
             exact=self.encode is not None and not self.variant,
             block_tokens=float(self.block_ids) if prompt.is_ids else BLOCK_BYTES / bytes_per_token,
-            prompt_tokens=prompt.tokens + ceil(prompt.size / bytes_per_token),
+            prompt_tokens=self.prompt_tokens(bytes_per_token),
             max_tokens=self.max_tokens,
             n=self.n,
             streaming=self.streaming,

@@ -254,6 +254,35 @@ class ModelConfig(Struct, forbid_unknown_fields=True, kw_only=True):
     """Tokens in a block, of the first ones: the engines' block size or a multiple of it."""
 
 
+class RuleConfig(Struct, forbid_unknown_fields=True, kw_only=True):
+    """`[[rules]]`: which model serves a class of requests. The first rule of which all conditions
+    hold counts; a request that meets none keeps its model. Names may have `*` and `?` in them."""
+
+    to: str
+    """The model that serves them: it is what the engine gets as the body's `model`, the one member
+    of a body that the proxy ever replaces."""
+    models: list[str] = field(default_factory=list)
+    """Models asked for, such as `gpt-4o*`; any, or none at all, when empty. Those without `*` and
+    `?` are listed in `/v1/models`, too."""
+    tenants: list[str] = field(default_factory=list)
+    """Whose requests, by key or else by `x-paceline-tenant`; anybody's when empty."""
+    paths: list[str] = field(default_factory=list)
+    """Such as `/v1/chat/completions`; any when empty."""
+    headers: dict[str, str] = field(default_factory=dict)
+    """Headers that a request must have, with their values."""
+    streaming: bool | None = None
+    """Whether the answer is a stream. This and the following are known of scheduled paths only;
+    elsewhere a rule with such a condition does not hold."""
+    min_prompt_tokens: int | None = None
+    """Least prompt, in tokens as estimated for the model asked for."""
+    max_prompt_tokens: int | None = None
+    """Longest prompt."""
+    min_output_tokens: int | None = None
+    """Least `max_tokens` of the request; one that sets none may be of any length."""
+    max_output_tokens: int | None = None
+    """Largest `max_tokens`; a request that sets none is over it."""
+
+
 class Config(Struct, forbid_unknown_fields=True, kw_only=True):
     """The whole configuration file."""
 
@@ -273,3 +302,5 @@ class Config(Struct, forbid_unknown_fields=True, kw_only=True):
     """Engines; none, and nowhere to look for some, means two embedded emulators."""
     discovery: list[DiscoveryConfig] = field(default_factory=list)
     """Where to look for more engines."""
+    rules: list[RuleConfig] = field(default_factory=list)
+    """Which model serves which requests, where that is not the one asked for."""

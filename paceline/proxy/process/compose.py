@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
@@ -29,7 +30,7 @@ from paceline.proxy.serving.tokenizing import tokenizers
 from paceline.proxy.telemetry import log
 from paceline.proxy.telemetry.metrics import CONTENT_TYPE, Metrics
 from paceline.proxy.telemetry.recorder import Recorder
-from paceline.proxy.telemetry.state import state_json
+from paceline.proxy.telemetry.state import EngineState, state_json
 from paceline.proxy.telemetry.tracing import tracing
 from paceline.proxy.ui.board import Boards, Now
 from paceline.proxy.ui.page import Dashboard
@@ -64,6 +65,8 @@ class Proxy:
         """Whether it takes in what comes, but is not ready for more."""
         self.policy = config.policy
         """The one in use."""
+        self.engines: Callable[[], Sequence[EngineState]] = list
+        """What to show of engines that this process has started."""
         # Reloads change the settings in place: the parts keep what they were given.
         self.upstream = structs.replace(config.upstream)
         self.scheduling = structs.replace(config.scheduler)
@@ -194,4 +197,5 @@ class Proxy:
 
     def _state(self) -> bytes:
         config = structs.replace(self.gateway.config, policy=self.policy)
-        return state_json(config, self.snapshot(), self._loop.time() - self._started_at)
+        uptime = self._loop.time() - self._started_at
+        return state_json(config, self.snapshot(), uptime, self.engines())

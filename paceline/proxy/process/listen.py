@@ -113,6 +113,14 @@ async def _listen(
     )
 
 
+async def ensure_free(host: str, port: int) -> None:
+    """Raises CannotListen if anybody listens there."""
+    try:
+        await _must_be_free(host, port)
+    except OSError as error:
+        raise CannotListen(host, port, error) from error
+
+
 async def _must_be_free(host: str, port: int) -> None:
     """Raises OSError if anybody listens there, which SO_REUSEPORT would not tell."""
     loop = asyncio.get_running_loop()

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from importlib.util import find_spec
 from ipaddress import ip_address
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -39,6 +40,9 @@ MAXIMUM = {
 }
 
 
+C = TypeVar("C", bound=Config)
+
+
 class ConfigError(Exception):
     """The configuration cannot be used; the message is one line that names file and key."""
 
@@ -60,13 +64,17 @@ def load_config(path: Path | None, flags: Flags | None = None) -> Config:
 
     Every backend has a name and a URL without a slash at its end. Raises `ConfigError`.
     """
-    config = Config() if path is None else _checked(_read(path), str(path))
-    return config if flags is None else _checked(_overlay(config, flags), "command line")
+    config = Config() if path is None else checked(read(path, Config), str(path))
+    return config if flags is None else checked(_overlay(config, flags), "command line")
 
 
-def _read(path: Path) -> Config:
+def read(path: Path, cls: type[C]) -> C:
+    """The file as it stands; raises `ConfigError`."""
     try:
-        return decode(tomllib.loads(path.read_text("utf-8")), Config)
+        table = tomllib.loads(path.read_text("utf-8"))
+        if "engines" in table and cls is Config:
+            raise SettingError("$.engines", "`paceline up` starts engines; this does not")
+        return decode(table, cls)
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}") from None
     except SettingError as error:
@@ -93,7 +101,8 @@ def _overlay(config: Config, flags: Flags) -> Config:
     return decode(table, Config)
 
 
-def _checked(config: Config, source: str) -> Config:
+def checked(config: C, source: str) -> C:
+    """The same with every name filled in; raises `ConfigError` for what makes no sense."""
     try:
         for path, value in _numbers(config, "$"):
             _check_number(path, value)
@@ -103,6 +112,7 @@ def _checked(config: Config, source: str) -> Config:
         _check_models(config)
         _check_tracing(config)
         _check_discovery(config)
+        _check_rules(config)
     except SettingError as error:
         raise ConfigError(f"{source}: {error}") from None
     return config
@@ -179,6 +189,16 @@ def _check_discovery(config: Config) -> None:
             raise SettingError(f"{path}.resolver", f"expected ADDRESS:PORT, got {one.resolver}")
         if (one.ca_file or one.cert_file) and one.scheme != "https":
             raise SettingError(path, "certificates need scheme https")
+
+
+def _check_rules(config: Config) -> None:
+    for i, rule in enumerate(config.rules):
+        if not rule.to:
+            raise SettingError(f"$.rules[{i}].to", "expected a model's name")
+        for what in ("prompt_tokens", "output_tokens"):
+            least, most = getattr(rule, f"min_{what}"), getattr(rule, f"max_{what}")
+            if least is not None and most is not None and least > most:
+                raise SettingError(f"$.rules[{i}].min_{what}", f"is more than max_{what}, {most}")
 
 
 def _is_address(server: str) -> bool:

@@ -10,6 +10,8 @@ from contextlib import AbstractContextManager, nullcontext
 from math import inf
 from typing import TypeVar
 
+from msgspec import structs
+
 from paceline.engines import api
 from paceline.proxy.http.errors import ApiError, response
 from paceline.proxy.http.inbound import Handler, Unread
@@ -18,7 +20,8 @@ from paceline.proxy.serving import models
 from paceline.proxy.serving.claim import Scheduled, Unscheduled
 from paceline.proxy.serving.forward import Forward
 from paceline.proxy.serving.gateway import FullGateway, Gateway
-from paceline.proxy.serving.passthrough import model_of
+from paceline.proxy.serving.passthrough import model_of, rename
+from paceline.proxy.serving.rules import Ask, Shape, choose, renamed
 from paceline.proxy.telemetry.record import Record
 
 G = TypeVar("G", bound=Gateway)
@@ -95,8 +98,10 @@ async def schedule(gateway: Gateway, request: Request, record: Record) -> Reply 
         call = api.parse(record.path, request.body)
     except api.BadRequest as bad:
         raise ApiError(bad.status, bad.message, reason="bad_request", param=bad.param) from None
-    record.model, record.streaming = call.model, call.streaming
     record.priority, record.tenant = _priority(request), _tenant(request)
+    if gateway.config.rules:
+        call = _ruled(gateway, request, record, call)
+    record.model, record.streaming = call.model, call.streaming
     record.deadline = _deadline(gateway, request, record)
     seed = gateway.seed
     if gateway.salts is not None and request.tenant is not None:
@@ -130,6 +135,10 @@ async def schedule(gateway: Gateway, request: Request, record: Record) -> Reply 
 async def pass_through(gateway: Gateway, request: Request, record: Record) -> Reply | None:
     """Any other request: to a backend that has its model; raises ApiError."""
     record.model, record.tenant = model_of(request), _tenant(request)
+    if request.body and record.model and gateway.config.rules:
+        asked, record.model = record.model, _chosen(gateway, request, record, record.model)
+        if record.model != asked:
+            rename(request, record.model)
     record.deadline = _deadline(gateway, request, record)
     with _turn(gateway, record):
         claim = Unscheduled(gateway.directory, record.model, record)
@@ -155,6 +164,33 @@ async def administer(gateway: FullGateway, request: Request, record: Record) -> 
 async def refuse(gateway: Gateway, request: Request, record: Record) -> Reply | None:
     """A path of the proxy's own that does not exist."""
     raise ApiError(404, f"There is no {record.path}.", reason="not_found")
+
+
+def _ruled(gateway: Gateway, request: Request, record: Record, call: api.Call) -> api.Call:
+    """The call with the model that the rules give it, which then stands in the body, too."""
+    shape = Shape(
+        streaming=call.streaming,
+        prompt_tokens=call.prompt_tokens(gateway.ratio.bytes_per_token(call.model)),
+        max_tokens=call.max_tokens,
+    )
+    model = _chosen(gateway, request, record, call.model, shape)
+    if model == call.model:
+        return call
+    request.body = renamed(request.body, model)
+    return structs.replace(call, model=model)
+
+
+def _chosen(
+    gateway: Gateway, request: Request, record: Record, model: str, shape: Shape | None = None
+) -> str:
+    ask = Ask(
+        model=model,
+        path=record.path,
+        tenant=record.tenant,
+        headers=request.headers,
+        shape=shape,
+    )
+    return choose(gateway.config.rules, ask)
 
 
 def _api(path: str) -> str:

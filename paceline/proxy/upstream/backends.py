@@ -78,6 +78,12 @@ class Backends:
             self.drain(id, True)
             self._leaving[id] = asyncio.create_task(self._see_off(id), name=f"remove {id}")
 
+    def lost(self, id: str) -> None:
+        """Its process ended: send it nothing until a health check finds another in its place."""
+        if id in self.directory:
+            self.directory[id].standing.healthy = False
+            self._monitor.refresh(id)
+
     def refresh(self) -> None:
         """Tell of all backends again: the scheduler's settings changed."""
         for entry in self.directory:
