@@ -11,7 +11,7 @@ from paceline.scheduler.estimates import Mean
 from paceline.scheduler.events import CacheReported
 from paceline.scheduler.residency import Residency
 from paceline.scheduler.snapshot import BackendSnapshot
-from paceline.scheduler.trie import Trie
+from paceline.scheduler.trie import PrefixTrie
 from paceline.scheduler.types import BackendSpec, Keys
 
 PREFILL_RATE = 20_000.0
@@ -224,7 +224,7 @@ class Backend:
 class Fleet:
     """All backends by name, those that are leaving included."""
 
-    def __init__(self, config: SchedulerConfig, trie: Trie) -> None:
+    def __init__(self, config: SchedulerConfig, trie: PrefixTrie) -> None:
         self._config = config
         self._trie = trie
         self._backends: dict[str, Backend] = {}

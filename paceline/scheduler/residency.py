@@ -16,7 +16,7 @@ from paceline.scheduler.blocks import BOUNDS
 from paceline.scheduler.entry import Entries, Entry
 from paceline.scheduler.estimates import truly_cached
 from paceline.scheduler.events import CacheReported
-from paceline.scheduler.trie import Node, Presence, Trie
+from paceline.scheduler.trie import Node, PrefixTrie, Presence
 from paceline.scheduler.types import Keys, Usage
 
 UNKNOWN_POOL = 4_000_000
@@ -30,7 +30,7 @@ class Residency:
     """The cache of one backend. Methods that change what is cached return the waiting entries
     whose match changed."""
 
-    def __init__(self, id: str, trie: Trie, max_recent: int) -> None:
+    def __init__(self, id: str, trie: PrefixTrie, max_recent: int) -> None:
         self.id = id
         self.capacity: int | None = None
         """Tokens in the pool; None when unknown."""

@@ -49,7 +49,7 @@ from paceline.scheduler.line import OPEN
 from paceline.scheduler.policy import Policy
 from paceline.scheduler.queue import WaitQueue
 from paceline.scheduler.snapshot import Snapshot
-from paceline.scheduler.trie import PrefixTrie, Trie
+from paceline.scheduler.trie import PrefixTrie
 from paceline.scheduler.types import Keys, Request
 from paceline.scheduler.waiting import Waiting
 
@@ -58,7 +58,7 @@ class Scheduler:
     """Holds, orders and places requests. Not thread-safe; `now` must not go backwards."""
 
     def __init__(
-        self, config: SchedulerConfig, policy: Policy, seed: int = 0, trie: Trie | None = None
+        self, config: SchedulerConfig, policy: Policy, seed: int = 0, trie: PrefixTrie | None = None
     ) -> None:
         self.policy = policy
         self._config = config

@@ -11,14 +11,14 @@ from paceline.scheduler.fleet import Fleet
 from paceline.scheduler.line import OPEN
 from paceline.scheduler.policy import Policy
 from paceline.scheduler.queue import WaitQueue
-from paceline.scheduler.trie import Trie
+from paceline.scheduler.trie import PrefixTrie
 
 
 class Waiting:
     """The waiting requests of all models. A queue is there only while somebody waits in it."""
 
     def __init__(
-        self, config: SchedulerConfig, policy: Policy, fleet: Fleet, trie: Trie, view: View
+        self, config: SchedulerConfig, policy: Policy, fleet: Fleet, trie: PrefixTrie, view: View
     ) -> None:
         self.admission = Admission(config)
         self.queues: dict[str, WaitQueue] = {}

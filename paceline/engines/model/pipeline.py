@@ -10,8 +10,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Generic, TypeVar
 
-from msgspec import Struct
-
 from paceline.engines.model.engine import Output, SequenceRequest, Step
 from paceline.engines.model.sequence import Sequence, Tapes
 from paceline.engines.model.steptime import StepTime, Work
@@ -21,14 +19,15 @@ IN_FLIGHT = 2
 """Tokens of a decoding sequence that the composed steps will make."""
 
 
-class Counters(Struct):
+class Counters:
     """Totals since the start, as the engines' metrics count them."""
 
-    query_tokens: int = 0
-    hit_tokens: int = 0
-    preemptions: int = 0
-    prefill_tokens: int = 0
-    output_tokens: int = 0
+    def __init__(self) -> None:
+        self.query_tokens = 0
+        self.hit_tokens = 0
+        self.preemptions = 0
+        self.prefill_tokens = 0
+        self.output_tokens = 0
 
 
 class Plan(Generic[S]):
