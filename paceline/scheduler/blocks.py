@@ -7,6 +7,7 @@ against precision (95% of the exact match at a quarter of the cost of 128).
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import accumulate
 
@@ -43,13 +44,7 @@ def cut(data: bytes, base: int = BLOCK_BYTES, depth: int = 0) -> list[bytes]:
 
     With `depth`, data begins behind so many blocks.
     """
-    pieces = []
-    start = 0
     before = BOUNDS[depth - 1] if depth else 0
-    for bound in BOUNDS[depth:]:
-        end = (bound - before) * base
-        if end > len(data):
-            break
-        pieces.append(data[start:end])
-        start = end
-    return pieces
+    full = bisect_right(BOUNDS, before + len(data) // base, depth)
+    ends = [(bound - before) * base for bound in BOUNDS[depth:full]]
+    return [data[start:end] for start, end in zip([0, *ends], ends, strict=False)]

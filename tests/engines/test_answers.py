@@ -43,7 +43,7 @@ def noted(call: Call, *pieces: bytes) -> tuple[int, ...]:
     gathered = transcript(call)
     assert gathered is not None
     for piece in pieces:
-        gathered.add([piece], len(piece))
+        gathered.add(piece)
     return gathered.keys()
 
 
