@@ -97,6 +97,8 @@ class Inbound(BaseProtocol):
         self._received = 0  # bytes since then
         self._patience = Patience(loop, self._late)
         self._drained: asyncio.Future[None] | None = None
+        self.slow = False
+        """Whether more than 64 KiB wait for the client (asyncio's high-water mark)."""
 
     @property
     def _idle(self) -> bool:
@@ -148,7 +150,8 @@ class Inbound(BaseProtocol):
         elif data and self._idle and not self._head_begun:
             self._head_begun = True
             self._patience.wait(self._limits.head_seconds)
-        self._in_parts = not messages
+        if data:
+            self._in_parts = not messages
         if upgraded:
             self._last = True  # what follows is not HTTP; the one before is still answered
         if self._uploading is not None:
@@ -159,12 +162,19 @@ class Inbound(BaseProtocol):
             self._held = True
             self.transport.pause_reading()
 
+    def resume_reading(self, resume_parser: bool = True) -> None:
+        """Called at the end of each body, though none is so long that its reader pauses."""
+        if self._reading_paused:
+            super().resume_reading(resume_parser)
+
     def pause_writing(self) -> None:
         super().pause_writing()
+        self.slow = True
         self._drained = self._loop.create_future()
 
     def resume_writing(self) -> None:
         super().resume_writing()
+        self.slow = False
         self._wake_writer()
 
     # For those who answer
@@ -243,7 +253,7 @@ class Inbound(BaseProtocol):
     def _begin(self, request: Request, reader: StreamReader) -> None:
         self._patience.rest()
         self._task = self._loop.create_task(self._answer(request))
-        request.body = reader.read_nowait()  # comes back to `data_received`: the task must be there
+        request.body = reader.read_nowait()
 
     async def _answer(self, request: Request) -> None:
         """Have one request answered, then go on with the next."""

@@ -180,6 +180,7 @@ class Forward:
         broken = relay is not None and relay.outcome is Outcome.BROKEN
         if relay is not None and relay.answered:
             record.outcome = "finished"
+            relay.hand_over()
             record.usage = read_usage(relay.tail)
             claim.finished(record.usage)
         elif record.outcome == "cancelled" and not broken:
