@@ -43,7 +43,8 @@ class Opening(Struct, frozen=True):
 
     def extended(self, text: bytes) -> tuple[int, ...]:
         """The keys of the prompt with `text` behind it."""
-        return self.keys + chain_on(self.key, cut(self.rest + text, self.base, len(self.keys)))
+        blocks = cut(self.rest + text, self.base, len(self.keys))
+        return self.keys + chain_on(self.key, blocks) if blocks else self.keys
 
 
 def opening(root: int, keys: tuple[int, ...], data: bytes, base: int) -> Opening:

@@ -25,11 +25,11 @@ def model_of(request: Request) -> str:
     """The model that the body or the query names; empty if none does."""
     if request.body:
         return _in_body(request)
-    return request.url.query.get("model", "")
+    return request.message.url.query.get("model", "")
 
 
 def _in_body(request: Request) -> str:
-    if request.headers.get("Content-Type", "").lower().startswith("multipart/"):
+    if request.message.headers.get("Content-Type", "").lower().startswith("multipart/"):
         match = FORM_FIELD.search(request.body)
         return match[1].decode("utf-8", "replace") if match else ""
     try:

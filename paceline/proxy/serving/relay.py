@@ -49,35 +49,19 @@ class Outcome(enum.Enum):
 class Relay:
     """One reply on its way from a connection to a client."""
 
-    __slots__ = (
-        "_before",
-        "_begun",
-        "_buffer",
-        "_clean",
-        "_client",
-        "_config",
-        "_connection",
-        "_deadline",
-        "_framing",
-        "_hold",
-        "_inbound",
-        "_kept",
-        "_loop",
-        "_method",
-        "_most",
-        "_on_first_byte",
-        "_ours",
-        "_patience",
-        "_paused",
-        "_pieces",
-        "_quiet_since",
-        "_timer",
-        "_transcript",
-        "_wake",
-        "error",
-        "head",
-        "outcome",
-    )
+    head: ReplyHead | None = None
+    outcome: Outcome | None = None
+    error: ApiError | None = None
+    succeeded = False
+    """Whether the engine answered with a 2xx status."""
+
+    _connection: Connection
+    _framing: Framing = NOTHING
+    _buffer = b""
+    _timer: asyncio.TimerHandle | None = None
+    _begun = False  # the body's first byte came
+    _paused = False
+    _clean = True  # nothing followed the reply's end
 
     def __init__(
         self,
@@ -92,13 +76,9 @@ class Relay:
         transcript: Transcript | None = None,
     ) -> None:
         """`hold` tells whether a reply with a status is dropped; `deadline` ends all waiting."""
-        self.head: ReplyHead | None = None
-        self.outcome: Outcome | None = None
-        self.error: ApiError | None = None
         self._client = client
         self._inbound = client.inbound
         self._method = method
-        self._connection: Connection
         self._config = config
         self._ours = ours
         self._hold = hold
@@ -107,18 +87,12 @@ class Relay:
         self._transcript = transcript
         self._loop = asyncio.get_running_loop()
         self._wake = self._loop.create_future()
-        self._buffer = b""
-        self._framing: Framing = NOTHING
         self._pieces: list[bytes] = []  # the payload that came last,
         self._kept = 0  # the bytes that it came in, at least,
         self._most = BATCH if transcript is not None else 2 * TAIL  # how many there may be,
         self._before = b""  # and what came before that, as far as it may belong to the tail
-        self._begun = False  # the body's first byte came
-        self._paused = False
-        self._clean = True  # nothing followed the reply's end
         self._quiet_since = self._loop.time()
         self._patience = config.first_byte_seconds
-        self._timer: asyncio.TimerHandle | None = None
 
     async def run(self, connection: Connection, head: bytes, body: bytes) -> Outcome:
         """Send a request and pass its reply on; returns when that has ended.
@@ -190,7 +164,8 @@ class Relay:
             return
         self._framing = framing_of(head, self._method)
         self.head = head
-        if self._hold(head.status):
+        self.succeeded = 200 <= head.status < 300
+        if not self.succeeded and self._hold(head.status):
             self._settle(Outcome.HELD)
         else:
             ours = self._ours
@@ -245,11 +220,6 @@ class Relay:
     def tail(self) -> bytes:
         """The last `TAIL` bytes of the payload."""
         return b"".join((self._before, *self._pieces))[-TAIL:]
-
-    @property
-    def succeeded(self) -> bool:
-        """Whether the engine answered with a 2xx status."""
-        return self.head is not None and 200 <= self.head.status < 300
 
     @property
     def answered(self) -> bool:
@@ -337,9 +307,8 @@ class Relay:
 
 def _additions(head: ReplyHead) -> bytes:
     """Lines that the engine should have sent."""
-    sent = {name.lower() for name, _ in head.headers}
     if head.status in BUSY:
-        return b"" if b"retry-after" in sent else RETRY_AFTER
+        return b"" if b"retry-after" in head.noted else RETRY_AFTER
     if not head.is_sse:
         return b""
-    return b"".join(b"%b: %b\r\n" % pair for pair in UNBUFFERED if pair[0] not in sent)
+    return b"".join(b"%b: %b\r\n" % pair for pair in UNBUFFERED if pair[0] not in head.noted)
