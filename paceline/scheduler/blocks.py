@@ -32,7 +32,7 @@ def chain(seed: bytes, pieces: Sequence[bytes]) -> tuple[int, ...]:
 
 def chain_on(key: int, pieces: Sequence[bytes]) -> tuple[int, ...]:
     """Keys of the blocks that follow the one with this key."""
-    keys = []
+    keys: list[int] = []
     for piece in pieces:
         key = xxh3_64_intdigest(piece, key)
         keys.append(key)

@@ -16,6 +16,7 @@ Rules:
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable
 from typing import Any
@@ -68,6 +69,7 @@ class Scheduler:
         self._waiting = Waiting(config, policy, self._fleet, self._trie, self._view)
         self._admission = self._waiting.admission
         self._seq = 0
+        self._settled_at = -math.inf
         self._arriving: Entry | None = None
         self._actions: list[Action] = []
         self._take: dict[type[Event], Callable[[Any, float], None]] = {
@@ -260,7 +262,10 @@ class Scheduler:
             self._reject(entry, "deadline", self._admission.retry_after(now))
 
     def _settle(self, now: float) -> None:
-        """Prefills that nobody sees end."""
+        """Prefills that nobody sees end; what begins at an instant does not end at the same."""
+        if now == self._settled_at:
+            return
+        self._settled_at = now
         for backend in self._fleet.all:
             if backend.blind and backend.settles_at() <= now:
                 self._waiting.open(backend.id)
