@@ -36,6 +36,8 @@ def read_usage(tail: bytes) -> Usage:
     at = tail.rfind(OPENAI)
     if at > 0 and tail[at - 1] in BEFORE and b'"meta_info"' not in tail:
         return _openai(_object_at(tail, at + len(OPENAI) - 1))
+    if at < 0 and b'"usage"' not in tail and b'"meta_info"' not in tail:
+        return NONE  # as most streams; the expression takes 60 us to find nothing
     reports = list(REPORT.finditer(tail))
     if not reports:
         return NONE
