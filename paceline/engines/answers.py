@@ -28,6 +28,9 @@ BATCH = 64 * 1024
 MOST = 1024 * 1024
 """Bytes of one answer's text, or of a reply in one piece; a longer one is forgotten."""
 _DONE = b"data: [DONE]\n\n"
+_TALKS = b'"delta":{'
+_THINKS_OR_CALLS = (b'"reasoning', b'"tool_calls"', b'"message":', b'"text":')
+"""What chunks have that say more than plain text."""
 
 
 class Opening(Struct, frozen=True):
@@ -203,14 +206,18 @@ class _OpenAI:
         replies = _replies.decode(chunks)
         self._seen = self._seen or bool(replies)
         self.size += len(chunks) >> 4  # an event has some fifteen times the bytes of its text
-        for reply in replies:
-            for choice in reply.choices:
-                if choice.delta is not None:
-                    self._add(choice.delta)
-                elif choice.message is not None:
-                    self._whole = choice.message
-                else:
-                    self._texts.append(choice.text)
+        choices = [choice for reply in replies for choice in reply.choices]
+        if _TALKS in chunks and not any(map(chunks.__contains__, _THINKS_OR_CALLS)):
+            self._is_chat = True
+            self._texts += [c.delta.content for c in choices if c.delta and c.delta.content]
+            return
+        for choice in choices:
+            if choice.delta is not None:
+                self._add(choice.delta)
+            elif choice.message is not None:
+                self._whole = choice.message
+            else:
+                self._texts.append(choice.text)
 
     def text(self) -> bytes | None:
         """What the next prompt has in its place: canonical text, or token ids."""
