@@ -11,9 +11,10 @@ from typing import Any
 
 from msgspec import Struct
 
-from paceline.proxy.config import BackendConfig, Config
+from paceline.proxy.config import BackendConfig, Config, LogConfig
 from paceline.proxy.http.inbound import Inbound
 from paceline.proxy.process.compose import Proxy
+from paceline.proxy.telemetry.log import request_logger
 from paceline.proxy.upstream.address import Address
 from paceline.proxy.upstream.pool import Connection
 from paceline.scheduler.types import BackendSpec
@@ -86,6 +87,7 @@ class Stage:
     def __init__(self, case: Case) -> None:
         self._case = case
         self._proxy = Proxy(Config(backends=_backends()))
+        self._proxy._log_request = request_logger(LogConfig(format="json"), lambda line: None)
         for entry in self._proxy.gateway.directory:
             entry.up, entry.models = True, ("m",)
             self._proxy.driver.backend_changed(BackendSpec(id=entry.id, models=("m",)))

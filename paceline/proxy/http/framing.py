@@ -142,4 +142,3 @@ Framing = Length | UntilClose | Chunked
 def chunk(payload: bytes) -> bytes:
     """One chunk."""
     return b"%x\r\n%b\r\n" % (len(payload), payload)
-

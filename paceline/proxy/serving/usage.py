@@ -62,7 +62,9 @@ def _object_at(data: bytes, start: int) -> dict[str, Any]:
 
 
 def _openai(usage: dict[str, Any]) -> Usage:
-    if "prompt_tokens" not in usage and "input_tokens" in usage:  # as `/v1/responses` and `/v1/messages` call them
+    if (
+        "prompt_tokens" not in usage and "input_tokens" in usage
+    ):  # as `/v1/responses` and `/v1/messages` call them
         return _usage(usage, "input_tokens", "output_tokens", "input_tokens_details")
     return _usage(usage, "prompt_tokens", "completion_tokens", "prompt_tokens_details")
 
