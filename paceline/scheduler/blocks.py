@@ -46,5 +46,7 @@ def cut(data: bytes, base: int = BLOCK_BYTES, depth: int = 0) -> list[bytes]:
     """
     before = BOUNDS[depth - 1] if depth else 0
     full = bisect_right(BOUNDS, before + len(data) // base, depth)
+    if full <= RUN:  # all of one size
+        return [data[at : at + base] for at in range(0, (full - depth) * base, base)]
     ends = [(bound - before) * base for bound in BOUNDS[depth:full]]
     return [data[start:end] for start, end in zip([0, *ends], ends, strict=False)]

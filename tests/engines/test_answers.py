@@ -117,6 +117,17 @@ def test_a_stream_says_the_same_as_a_whole_answer() -> None:
     assert noted(turn, *pieces) == expected
 
 
+@pytest.mark.parametrize("more", [{}, {"reasoning_content": None, "tool_calls": None}])
+def test_plain_text_is_gathered_as_engines_write_it(more: Json) -> None:
+    """Without spaces, one event a chunk, its parts told apart from what only looks like an event."""
+    said = ["say ", "data: ", "\n\ndata: {}", " twice"] * 60
+    chunks = [{"choices": [{"index": 0, "delta": {"content": text} | more}]} for text in said]
+    events = [b"data: %b\n\n" % json.dumps(one, separators=(",", ":")).encode() for one in chunks]
+    keys = noted(chat(QUESTION, stream=True), *events, b"data: [DONE]\n\n")
+    assert keys == noted(chat(QUESTION), whole({"content": "".join(said)}))
+    assert len(keys) > len(prefix(chat(QUESTION)))
+
+
 @pytest.mark.parametrize("arguments", ['{"a":"é"}', '{ "a": "\\u00e9" }', {"a": "é"}])
 def test_calls_are_compared_by_what_they_say(arguments: Any) -> None:
     """Clients write a call down anew: other spaces, another order, without its index."""

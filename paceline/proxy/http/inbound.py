@@ -231,10 +231,8 @@ class Inbound(BaseProtocol):
             if reader.exception() is not None:
                 message = "The request's body is malformed."
                 raise ApiError(400, message, reason="bad_request")
-            checks.take_in(request, reader.total_bytes, self._limits)
-            if self._received > self._limits.head + MAX_FRAMING * reader.total_bytes:
-                message = "The chunks' framing is too large."
-                raise ApiError(400, message, reason="bad_request")
+            if b"transfer-encoding" in request.noted:  # any other length was checked with the head
+                self._check_chunks(request, reader.total_bytes)
         except ApiError as error:
             self._refuse(error, request)
             return
@@ -243,6 +241,13 @@ class Inbound(BaseProtocol):
             self._begin(request, reader)
         else:
             self._patience.until(self._upload_due(reader.total_bytes))
+
+    def _check_chunks(self, request: Request, size: int) -> None:
+        """`size` bytes of the body came so far; raises ApiError."""
+        checks.take_in(request, size, self._limits)
+        if self._received > self._limits.head + MAX_FRAMING * size:
+            message = "The chunks' framing is too large."
+            raise ApiError(400, message, reason="bad_request")
 
     def _upload_due(self, received: int) -> float:
         """When more must have come: soon, and in all as much as the slowest upload would have."""
