@@ -119,7 +119,7 @@ def test_a_stream_says_the_same_as_a_whole_answer() -> None:
 
 @pytest.mark.parametrize("more", [{}, {"reasoning_content": None, "tool_calls": None}])
 def test_plain_text_is_gathered_as_engines_write_it(more: Json) -> None:
-    """Without spaces, one event a chunk, its parts told apart from what only looks like an event."""
+    """Without spaces, one event a chunk; what only looks like an event within a text is text."""
     said = ["say ", "data: ", "\n\ndata: {}", " twice"] * 60
     chunks = [{"choices": [{"index": 0, "delta": {"content": text} | more}]} for text in said]
     events = [b"data: %b\n\n" % json.dumps(one, separators=(",", ":")).encode() for one in chunks]
