@@ -56,12 +56,14 @@ class Pipeline(ABC, Generic[S]):
         self._live: dict[str, list[S]] = {}
         """Unfinished sequences of every request."""
         self._current: Plan[S] | None = None
+        """The step under way, while the one after it is composed."""
         self._next: Plan[S] | None = None
 
     def step(self, now: float) -> Step | None:
         """End the step under way, if any, and begin the next; None when there is nothing to do."""
         if self._current is not None:
             self._apply(self._current)
+            self._current = None
         self._current = self._next or self._compose()
         if self._current is None:
             self._next = None
