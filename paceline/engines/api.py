@@ -93,8 +93,9 @@ class Call(Struct, frozen=True, kw_only=True):
         later prompt would quote it."""
         if not self.answer or self.n != 1:
             return None
-        root = xxh3_64_intdigest(self.root(seed))
-        begun = opening(root, request.prefix, self.prompt.data, self.base)
+        keys = request.prefix
+        root = 0 if keys else xxh3_64_intdigest(self.root(seed))
+        begun = opening(root, keys, self.prompt.data, self.base)
         ids = self.prompt.is_ids
         encode = self.encode if ids and self.answer != "generate" else None  # that tells its ids
         return Transcript(begun, self.answer, streaming=self.streaming, ids=ids, encode=encode)

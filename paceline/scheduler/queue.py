@@ -10,10 +10,10 @@ from collections.abc import Collection, Iterable, Iterator
 from itertools import islice
 from typing import Protocol
 
-from paceline.scheduler.choice import Placed
 from paceline.scheduler.entry import Entry
 from paceline.scheduler.estimates import Mean
 from paceline.scheduler.line import OPEN, Item, Key, Line
+from paceline.scheduler.placed import Placed
 from paceline.scheduler.policy import Policy, View
 from paceline.scheduler.rota import Rota, Round, Turn
 from paceline.scheduler.snapshot import QueueSnapshot

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import inf
+
 from paceline.scheduler.admission import Admission
 from paceline.scheduler.choice import View
 from paceline.scheduler.config import SchedulerConfig
@@ -25,6 +27,7 @@ class Waiting:
         """By model."""
         self.mean = Mean(0.0)
         """Seconds that requests waited of late, those that did not have to included."""
+        self._settled_at = -inf
         self._patience = config.follower_max_seconds
         self._policy = policy
         self._fleet = fleet
@@ -99,7 +102,13 @@ class Waiting:
             queue.release(leader, self._view)
 
     def settle(self, now: float) -> None:
-        """Count prefills that nobody sees end as done once their time is past."""
+        """Count prefills that nobody sees end as done once their time is past.
+
+        What begins at an instant does not end at the same.
+        """
+        if now == self._settled_at:
+            return
+        self._settled_at = now
         for backend in self._fleet.all:
             if backend.blind and backend.settles_at() <= now:
                 self.open(backend.id)

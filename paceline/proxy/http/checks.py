@@ -39,7 +39,7 @@ def check(request: Request, limits: Limits) -> None:
     noted = request.noted
     if not request.raw_path.startswith("/") or "#" in request.raw_path:
         raise ApiError(400, "The request target must be a path.", reason="bad_request")
-    if request.version not in VERSIONS:
+    if request.message.version not in VERSIONS:
         raise ApiError(505, "Only HTTP/1.1 and HTTP/1.0 are spoken.", reason="bad_request")
     if not _is_host(noted.get(b"host")):
         raise ApiError(400, "The Host header is malformed.", reason="bad_request")
@@ -50,18 +50,17 @@ def check(request: Request, limits: Limits) -> None:
 
 def _check_framing(request: Request, limits: Limits) -> None:
     noted = request.noted
-    if noted.get(b"upgrade", b"").lower() == b"websocket":
+    if b"upgrade" in noted and noted[b"upgrade"].lower() == b"websocket":
         raise ApiError(501, "WebSockets are not supported.", reason="not_implemented")
     if b"transfer-encoding" in noted:
         if not request.http11:
             raise ApiError(400, "HTTP/1.0 has no Transfer-Encoding.", reason="bad_request")
         if noted[b"transfer-encoding"].lower() != b"chunked":
             raise ApiError(501, "Only chunked is understood.", reason="not_implemented")
-    if noted.get(b"expect", b"100-continue").lower() != b"100-continue":
+    if b"expect" in noted and noted[b"expect"].lower() != b"100-continue":
         raise ApiError(417, "Only 100-continue is understood.", reason="bad_request")
-    announced = noted.get(b"content-length")
-    if announced is not None:
-        take_in(request, int(announced), limits)
+    if b"content-length" in noted:
+        take_in(request, int(noted[b"content-length"]), limits)
 
 
 def take_in(request: Request, size: int, limits: Limits) -> None:

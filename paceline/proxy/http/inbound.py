@@ -108,6 +108,8 @@ class Inbound(BaseProtocol):
         self._received = 0  # bytes since then
         self._patience = Patience(loop, self._late)
         self._drained: asyncio.Future[None] | None = None
+        self.slow = False
+        """Whether more than 64 KiB wait for the client (asyncio's high-water mark)."""
 
     @property
     def _idle(self) -> bool:
@@ -161,7 +163,8 @@ class Inbound(BaseProtocol):
         elif data and self._idle and not self._head_begun:
             self._head_begun = True
             self._patience.wait(self._limits.head_seconds)
-        self._in_parts = not messages
+        if data:
+            self._in_parts = not messages
         if upgraded:
             self._last = True  # what follows is not HTTP; the one before is still answered
         if self._uploading is not None:
@@ -171,12 +174,19 @@ class Inbound(BaseProtocol):
         if self._queue:
             self._read_ahead()
 
+    def resume_reading(self, resume_parser: bool = True) -> None:
+        """Called at the end of each body, though none is so long that its reader pauses."""
+        if self._reading_paused:
+            super().resume_reading(resume_parser)
+
     def pause_writing(self) -> None:
         super().pause_writing()
+        self.slow = True
         self._drained = self._loop.create_future()
 
     def resume_writing(self) -> None:
         super().resume_writing()
+        self.slow = False
         self._wake_writer()
 
     # For those who answer
@@ -235,10 +245,8 @@ class Inbound(BaseProtocol):
             if reader.exception() is not None:
                 message = "The request's body is malformed."
                 raise ApiError(400, message, reason="bad_request")
-            checks.take_in(request, reader.total_bytes, self._limits)
-            if self._received > self._limits.head + MAX_FRAMING * reader.total_bytes:
-                message = "The chunks' framing is too large."
-                raise ApiError(400, message, reason="bad_request")
+            if b"transfer-encoding" in request.noted:  # any other length was checked with the head
+                self._check_chunks(request, reader.total_bytes)
         except ApiError as error:
             self._refuse(error, request)
             return
@@ -247,6 +255,13 @@ class Inbound(BaseProtocol):
             self._begin(request, reader)
         else:
             self._patience.until(self._upload_due(reader.total_bytes))
+
+    def _check_chunks(self, request: Request, size: int) -> None:
+        """`size` bytes of the body came so far; raises ApiError."""
+        checks.take_in(request, size, self._limits)
+        if self._received > self._limits.head + MAX_FRAMING * size:
+            message = "The chunks' framing is too large."
+            raise ApiError(400, message, reason="bad_request")
 
     def _upload_due(self, received: int) -> float:
         """When more must have come: soon, and in all as much as the slowest upload would have."""
@@ -257,7 +272,7 @@ class Inbound(BaseProtocol):
     def _begin(self, request: Request, reader: StreamReader) -> None:
         self._patience.rest()
         self._task = self._loop.create_task(self._answer(request))
-        request.body = reader.read_nowait()  # comes back to `data_received`: the task must be there
+        request.body = reader.read_nowait()
 
     async def _answer(self, request: Request) -> None:
         """Have one request answered, then go on with the next."""

@@ -19,9 +19,8 @@ class Memory:
 
     def hold(self, size: int) -> Hold:
         """Room for a body of this size, before it is read; raises ApiError with 503."""
-        hold = Hold(self)
-        hold.grow(size)
-        return hold
+        self.take(size)
+        return Hold(self, size)
 
     def take(self, size: int) -> None:
         """Count so many bytes, or so many less; raises ApiError."""
@@ -37,9 +36,10 @@ class Hold:
 
     __slots__ = ("_memory", "_size")
 
-    def __init__(self, memory: Memory) -> None:
+    def __init__(self, memory: Memory, size: int) -> None:
+        """`size` bytes are taken already."""
         self._memory = memory
-        self._size = 0
+        self._size = size
 
     def grow(self, size: int) -> None:
         """The body has so many bytes by now; raises ApiError."""

@@ -57,11 +57,13 @@ class Driver:
 
         Cancelling the caller takes the request out of the scheduler.
         """
-        return await self._decide(request.id, Arrived(request))
+        decided = self._feed(Arrived(request), request.id)
+        return await self._wait(request.id) if decided is None else decided
 
     async def retry(self, id: str) -> Dispatch | Reject:
         """The backend failed before the first byte: the next decision, elsewhere if possible."""
-        return await self._decide(id, Failed(id, retry=True))
+        decided = self._feed(Failed(id, retry=True), id)
+        return await self._wait(id) if decided is None else decided
 
     def submit(self, event: Arrived | Failed, id: str, waiter: Waiter) -> None:
         """As `admit` and `retry`, for a waiter that is told, now or later."""
@@ -120,10 +122,7 @@ class Driver:
         self._carry_out(self.scheduler.use(policy, now))
         self._rearm(now)
 
-    async def _decide(self, id: str, event: Event) -> Dispatch | Reject:
-        decided = self._feed(event, id)
-        if decided is not None:
-            return decided
+    async def _wait(self, id: str) -> Dispatch | Reject:
         future: asyncio.Future[Dispatch | Reject] = self._loop.create_future()
         self._waiting[id] = future
         try:

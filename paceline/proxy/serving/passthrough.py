@@ -26,7 +26,7 @@ def model_of(request: Request) -> str:
     """The model that the body or the query names; empty if none does."""
     if request.body:
         return _in_body(request)
-    return request.url.query.get("model", "")
+    return request.message.url.query.get("model", "")
 
 
 def rename(request: Request, model: str) -> None:
@@ -40,7 +40,7 @@ def rename(request: Request, model: str) -> None:
 
 
 def _is_form(request: Request) -> bool:
-    return request.headers.get("Content-Type", "").lower().startswith("multipart/")
+    return request.message.headers.get("Content-Type", "").lower().startswith("multipart/")
 
 
 def _in_body(request: Request) -> str:

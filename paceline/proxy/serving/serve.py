@@ -87,7 +87,9 @@ def unread(gateway: Gateway) -> Unread:
 
 def name_of(request: Request, record: Record) -> str:
     """The id that client and engine see: the client's own, if it sent one."""
-    given = request.noted.get(b"x-request-id")
+    if b"x-request-id" not in request.noted:
+        return record.id
+    given = request.noted[b"x-request-id"]
     if not given or len(given) > LONGEST_NAME or not given.isascii():
         return record.id
     return given.decode()

@@ -53,15 +53,18 @@ class Metrics:
 
     def record(self, record: Record) -> None:
         """Count one request that has ended; about 2 us."""
-        if record.backend:
-            self._models.add(record.model)  # some backend serves it
-        model = record.model if record.model in self._models else OTHER
-        ended = (model, record.backend, record.outcome, str(record.status))
-        self._families.requests.values[ended] += 1
-        if record.reason:
-            self._families.decisions.values[(record.reason,)] += 1
-            if record.backend:  # scheduled, not passed through
-                self._route(model, record.backend).observe(record)
+        model, backend, reason = record.model, record.backend, record.reason
+        if model not in self._models:
+            if backend:
+                self._models.add(model)  # some backend serves it
+            else:
+                model = OTHER
+        families = self._families
+        families.requests.values[(model, backend, record.outcome, str(record.status))] += 1
+        if reason:
+            families.decisions.values[(reason,)] += 1
+            if backend:  # scheduled, not passed through
+                self._route(model, backend).observe(record)
 
     def policy_crashed(self) -> None:
         """Count a call in which the policy failed."""
