@@ -190,7 +190,7 @@ def _chosen(
         model=model,
         path=record.path,
         tenant=record.tenant,
-        headers=request.headers,
+        headers=request.message.headers,
         shape=shape,
     )
     return choose(gateway.config.rules, ask)
