@@ -59,7 +59,7 @@ async def storm(requests: int, seed: int = 7) -> Outcome:
     rng = random.Random(seed)
     async with rigged(ENGINES, UPSTREAM) as rig:
         for engine in rig.engines:
-            engine.next_fault = lambda: _fault(rng)
+            engine.next_fault = lambda: random_fault(rng, FAULTY)
         gate = asyncio.Semaphore(AT_ONCE)
         disasters: list[asyncio.Task[None]] = []
 
@@ -81,8 +81,9 @@ async def storm(requests: int, seed: int = 7) -> Outcome:
         )
 
 
-def _fault(rng: random.Random) -> Fault:
-    if rng.random() >= FAULTY:
+def random_fault(rng: random.Random, share: float) -> Fault:
+    """A fault for that share of the generations."""
+    if rng.random() >= share:
         return Sound()
     if rng.random() < 0.25:
         return catalogue.Refuses(rng.choice(STATUSES))
