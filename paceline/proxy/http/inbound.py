@@ -30,6 +30,8 @@ MAX_FRAMING = 16
 one byte takes 6; more is an extension that nobody reads, or an attack."""
 MAX_PIPELINED = 8
 """Requests read ahead of their turn; then the client has to wait."""
+MAX_AHEAD = 1 << 16
+"""Bytes of their bodies: these are checked against the limits and counted when their turn comes."""
 
 Handler = Callable[[Request], Awaitable[Reply | None]]
 """Gives the answer, or None once it has been written."""
@@ -103,6 +105,12 @@ class Inbound(BaseProtocol):
         """Whether there is no request, though one may have begun to come."""
         return self._task is None and self._uploading is None and not self._queue
 
+    @property
+    def _far_ahead(self) -> bool:
+        """Whether no more may be read before the next request's turn."""
+        ahead = sum(reader.total_bytes for _, reader in self._queue)
+        return ahead > MAX_AHEAD or len(self._queue) >= MAX_PIPELINED - 1
+
     # asyncio's callbacks
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -155,7 +163,7 @@ class Inbound(BaseProtocol):
             self._upload()
         elif self._task is None:
             self._next()
-        if len(self._queue) >= MAX_PIPELINED - 1 and self.transport is not None:
+        if self._queue and self._far_ahead and self.transport is not None:
             self._held = True
             self.transport.pause_reading()
 
@@ -260,9 +268,14 @@ class Inbound(BaseProtocol):
         if reply is not None:
             bodiless = request.method == "HEAD"
             self.transport.write(reply.encode(keep_alive=keep, bodiless=bodiless))
+        if self._drained is not None:  # who reads no answers gets no more of them
+            self._patience.wait(self._limits.idle_seconds)
+            await self._drained
+            if self.transport is None or self.transport.is_closing():
+                return
         self._task = self._current = None
         self._served = True
-        if keep or (self._queue and request.keep_alive):
+        if (keep and not self._last) or (self._queue and request.keep_alive):
             self._patience.wait(LINGER_SECONDS if self._ending else self._limits.idle_seconds)
             self._next()
         else:

@@ -101,17 +101,42 @@ async def test_a_client_that_reads_no_answer_is_dropped(
 class Talkative(Server):
     """Answers with more than any buffer holds; tells when a connection is gone."""
 
-    def __init__(self) -> None:
-        limits = Limits(head=2**15, body=2**20, idle_seconds=0.05)
+    def __init__(self, idle_seconds: float = 0.05) -> None:
+        limits = Limits(head=2**15, body=2**20, idle_seconds=idle_seconds)
         super().__init__(self.answer, lambda request, error: None, limits, 5.0)
         self.gone = asyncio.Event()
+        self.answers = 0
+        self._answered = asyncio.Condition()
 
     async def answer(self, request: Request) -> Reply | None:
+        async with self._answered:
+            self.answers += 1
+            self._answered.notify_all()
         return Reply(200, bytes(20_000_000))
+
+    async def asked(self, count: int) -> None:
+        """Wait until so many requests have been answered."""
+        async with self._answered:
+            await self._answered.wait_for(lambda: self.answers >= count)
 
     def discard(self, inbound: Inbound) -> None:
         super().discard(inbound)
         self.gone.set()
+
+
+async def test_a_client_that_reads_no_answer_gets_no_second_one() -> None:
+    """However much it asks, the proxy holds one answer for it; when it reads, the others come."""
+    server = Talkative(idle_seconds=20.0)
+    async with listening(server, "127.0.0.1", 0) as url:
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(url.rpartition(":")[2]))
+        writer.write(b"GET / HTTP/1.1\r\nHost: p\r\n\r\n" * 3)
+        for answers in (1, 2, 3):
+            await server.asked(answers)
+            await asyncio.sleep(0)
+            assert server.answers == answers
+            await reader.readuntil(b"\r\n\r\n")
+            await reader.readexactly(20_000_000)
+        writer.close()
 
 
 async def test_one_connection_too_many_is_told_so() -> None:
@@ -179,6 +204,48 @@ async def test_a_pipelined_body_may_come_late() -> None:
             assert (await client.answer()).body == b"yes"
         client.say(CHAT)
         assert (await client.answer()).body == b"yes"
+
+
+async def test_a_body_behind_a_request_is_not_read_before_its_turn() -> None:
+    """Its size is checked when its turn comes; until then next to nothing of it is held."""
+    server = Deliberate()
+    async with listening(server, "127.0.0.1", 0) as url:
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(url.rpartition(":")[2]))
+        writer.write(b"GET / HTTP/1.1\r\nHost: p\r\n\r\n")
+        writer.write(b"POST / HTTP/1.1\r\nHost: p\r\nContent-Length: 10000000\r\n\r\n")
+        writer.write(bytes(10_000_000))
+        async with asyncio.timeout(5.0):
+            while server.reading:
+                await asyncio.sleep(0)
+        server.answers.set()
+        heads = [await reader.readuntil(b"\r\n\r\n") for _ in range(2)]
+        writer.close()
+    assert [head.split(b" ")[1] for head in heads] == [b"204", b"413"]
+
+
+class Deliberate(Server):
+    """Answers when it is told to; tells whether it reads from its client."""
+
+    def __init__(self) -> None:
+        limits = Limits(head=2**15, body=9_000_000)
+        super().__init__(self.answer, lambda request, error: None, limits, 5.0)
+        self.answers = asyncio.Event()
+        self._inbound: Inbound | None = None
+
+    @property
+    def reading(self) -> bool:
+        """So long as nobody has connected, too."""
+        return self._inbound is None or (
+            self._inbound.transport is not None and self._inbound.transport.is_reading()
+        )
+
+    async def answer(self, request: Request) -> Reply | None:
+        await self.answers.wait()
+        return Reply(204, b"")
+
+    def add(self, inbound: Inbound) -> bool:
+        self._inbound = inbound
+        return super().add(inbound)
 
 
 async def test_garbage_behind_a_request_does_not_cost_its_answer() -> None:
