@@ -74,22 +74,22 @@ class Complaint(Struct, frozen=True):
 class ProxyProcess:
     """A running proxy."""
 
-    def __init__(self, process: subprocess.Popen[bytes], port: int, folder: Path) -> None:
+    def __init__(self, pid: int, port: int, folder: Path) -> None:
+        self.pid = pid
         self.port = port
-        self._process = process
         self._folder = folder
 
     def sample(self, at: float) -> Sample:
         """Look at it from outside, and ask it."""
         found = self._metrics()
-        files = _files(self._process.pid)
+        files = open_files(self.pid)
         taken = found.get("backend_kv_tokens", 0.0) - found.get("backend_kv_room_tokens", 0.0)
         return Sample(
             at=at,
-            rss_mb=rss_kb([self._process.pid]) / 1024,
-            cpu_seconds=cpu_seconds([self._process.pid]),
+            rss_mb=rss_kb([self.pid]) / 1024,
+            cpu_seconds=cpu_seconds([self.pid]),
             files=len(files),
-            sockets=sum(name.startswith("socket:") for name in files),
+            sockets=len(sockets(files)),
             waiting=int(found["waiting_requests"]),
             in_flight=int(found.get("backend_in_flight_requests", 0.0)),
             kv_tokens=int(taken + found.get("backend_prefill_tokens", 0.0)),
@@ -104,7 +104,7 @@ class ProxyProcess:
     def reload(self, backends: Sequence[str], max_waiting: int = 10_000) -> None:
         """Another configuration, taken over by SIGHUP."""
         configure(self._folder, backends, max_waiting)
-        os.kill(self._process.pid, signal.SIGHUP)
+        os.kill(self.pid, signal.SIGHUP)
 
     def complaints(self) -> Counter[str]:
         """What it has logged at `warning` and above, by level and event."""
@@ -141,13 +141,18 @@ async def proxy(backends: Sequence[str]) -> AsyncIterator[ProxyProcess]:
         try:
             url = f"http://127.0.0.1:{port}/ready"
             await asyncio.to_thread(wait_until_ready, process, url, log)
-            yield ProxyProcess(process, port, folder)
+            yield ProxyProcess(process.pid, port, folder)
         finally:
             process.terminate()
             await asyncio.to_thread(process.wait, STOP_SECONDS)
 
 
-def _files(pid: int) -> list[str]:
+def sockets(files: Sequence[str]) -> list[str]:
+    """Of those, the sockets."""
+    return [name for name in files if name.startswith("socket:")]
+
+
+def open_files(pid: int) -> list[str]:
     """What its file descriptors refer to."""
     found = []
     for entry in Path(f"/proc/{pid}/fd").iterdir():
