@@ -61,8 +61,8 @@ ATTACKS = (
     Attack("slow read of an answer", LARGE, READ, 31.0, rate=100),
     Attack("ranges", "/paceline/ui", ("-R",), 1.0),
 )
-"""The limits: `head_seconds`, `body_seconds` and, with a second for the end, `idle_seconds`. An
-answer that the kernel has not taken whole is given up by `idle_seconds` of `[upstream]`, 10 here."""
+"""The limits: `head_seconds`, `body_seconds` and, with a second for the end, `idle_seconds`; what
+the kernel did not take of an engine's answer falls to `idle_seconds` of `[upstream]`, 10 here."""
 
 
 class Result(Struct):

@@ -82,7 +82,7 @@ async def talk(
     loop = asyncio.get_running_loop()
     began = loop.time()
     head = [f"POST {path} HTTP/1.1", "Host: proxy", f"x-request-id: {id}"]
-    head += [f"Content-Length: {len(body)}", "", ""]
+    head += ["Content-Type: application/json", f"Content-Length: {len(body)}", "", ""]
     sent = body[: len(body) // 2] if leave is Leave.MID_UPLOAD else body
     writer.write("\r\n".join(head).encode() + sent)
     with suppress(ConnectionError, asyncio.IncompleteReadError, TimeoutError):
