@@ -27,7 +27,7 @@ from paceline.engines.emulator.config import EmulatorConfig
 
 SCHEDULED, LARGE = "/v1/chat/completions", "/v1/responses/large"
 """What is scheduled, and what is passed on and answered at length."""
-LARGE_BYTES = 1 << 20
+LARGE_BYTES = 1 << 19
 PACE = 0.2
 """Seconds between two questions of the good client."""
 LONGEST = 2.0

@@ -30,8 +30,10 @@ MAX_FRAMING = 16
 one byte takes 6; more is an extension that nobody reads, or an attack."""
 MAX_PIPELINED = 8
 """Requests read ahead of their turn; then the client has to wait."""
-MAX_AHEAD = 1 << 16
-"""Bytes of their bodies: these are checked against the limits and counted when their turn comes."""
+
+MAX_UNSENT = 1 << 17
+"""Bytes that the kernel holds for a client beyond what is on its way to it. Left alone it takes
+megabytes for one that hardly reads, and 1,500 of those put all of TCP under memory pressure."""
 
 Handler = Callable[[Request], Awaitable[Reply | None]]
 """Gives the answer, or None once it has been written."""
@@ -105,12 +107,6 @@ class Inbound(BaseProtocol):
         """Whether there is no request, though one may have begun to come."""
         return self._task is None and self._uploading is None and not self._queue
 
-    @property
-    def _far_ahead(self) -> bool:
-        """Whether no more may be read before the next request's turn."""
-        ahead = sum(reader.total_bytes for _, reader in self._queue)
-        return ahead > MAX_AHEAD or len(self._queue) >= MAX_PIPELINED - 1
-
     # asyncio's callbacks
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -118,7 +114,10 @@ class Inbound(BaseProtocol):
         peer = transport.get_extra_info("peername")
         if isinstance(peer, tuple):
             self._remote = peer[0]
-        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        connection = transport.get_extra_info("socket")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        if hasattr(socket, "TCP_NOTSENT_LOWAT"):
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, MAX_UNSENT)
         if self._server.add(self):
             self._patience.wait(self._limits.head_seconds)
         else:
@@ -163,7 +162,7 @@ class Inbound(BaseProtocol):
             self._upload()
         elif self._task is None:
             self._next()
-        if self._queue and self._far_ahead and self.transport is not None:
+        if len(self._queue) >= MAX_PIPELINED - 1 and self.transport is not None:
             self._held = True
             self.transport.pause_reading()
 
