@@ -18,7 +18,7 @@ REFUSED, AFTER = 6, 10
 """Requests that are refused, and good ones that follow at once."""
 PATIENCE = 1.5
 """Seconds that a client waits where one engine hangs."""
-AT_ONCE, NEVER = 0.5, 5.0
+AT_ONCE, NEVER = 0.1, 5.0
 """Seconds within which a connection is closed at once; after which it never is."""
 
 

@@ -54,8 +54,9 @@ class Outcome(Struct, frozen=True):
     """Promises that did not hold, in words."""
 
 
-async def storm(requests: int, seed: int = 7) -> Outcome:
-    """Send so many; the random numbers are the seed's, the timing is not."""
+async def storm(requests: int, seed: int = 7, leaving: float = LEAVING) -> Outcome:
+    """Send so many, of which that share leaves; the random numbers are the seed's, the timing is
+    not."""
     rng = random.Random(seed)
     async with rigged(ENGINES, UPSTREAM) as rig:
         for engine in rig.engines:
@@ -68,7 +69,7 @@ async def storm(requests: int, seed: int = 7) -> Outcome:
                 if rng.random() < DISASTERS and all(task.done() for task in disasters):
                     victim = rng.choice(rig.engines)
                     disasters.append(asyncio.create_task(_disaster(victim, rng.random() < 0.5)))
-                leave = rng.choice(list(Leave)[1:]) if rng.random() < LEAVING else Leave.NEVER
+                leave = rng.choice(list(Leave)[1:]) if rng.random() < leaving else Leave.NEVER
                 return await ask(rig.port, body(number, rng.random() < 0.6), f"r{number}", leave)
 
         seen = await asyncio.gather(*map(one, range(requests)))

@@ -49,8 +49,9 @@ def report(found: Soak) -> bool:
     print(f"\nclients saw: {_counts(found.seen)}")
     print(f"answered in {found.p50:.2f} s (p50), {found.p99:.2f} s (p99)")
     print(f"the proxy's log: {_counts(found.complaints) or 'nothing'}")
-    print(f"memory over the second half: {growth(found.samples):+.1%} (at most {GROWTH:.0%})")
-    broken = [*found.broken, *unflat(found.samples)]
+    memory = [(sample.at, sample.rss_mb) for sample in found.samples]
+    print(f"memory over the second half: {growth(memory):+.1%} (at most {GROWTH:.0%})")
+    broken = [*found.broken, *unflat(memory)]
     print(f"broken promises: {'; '.join(broken[:20]) or 'none'}")
     return not broken
 

@@ -13,16 +13,15 @@ SPARE_FILES = 4
 """Open files that an idle proxy may have more than before: checks of engines under way."""
 
 
-def growth(samples: Sequence[Sample]) -> float:
-    """Of resident memory over the second half: slope of the least squares' line times its length,
-    as a part of the mean."""
-    half = samples[len(samples) // 2 :]
-    at = [sample.at for sample in half]
-    rss = [sample.rss_mb for sample in half]
-    middle, mean = sum(at) / len(at), sum(rss) / len(rss)
-    slope = sum((x - middle) * (y - mean) for x, y in zip(at, rss, strict=True))
-    slope /= sum((x - middle) ** 2 for x in at)
-    return slope * (at[-1] - at[0]) / mean
+def growth(points: Sequence[tuple[float, float]]) -> float:
+    """Of resident memory over the second half of points (when, how much): slope of the least
+    squares' line times its length, as a part of the mean."""
+    half = points[len(points) // 2 :]
+    middle = sum(x for x, _ in half) / len(half)
+    mean = sum(y for _, y in half) / len(half)
+    slope = sum((x - middle) * (y - mean) for x, y in half)
+    slope /= sum((x - middle) ** 2 for x, _ in half)
+    return slope * (half[-1][0] - half[0][0]) / mean
 
 
 def leftovers(before: Sample, after: Sample) -> list[str]:
@@ -43,7 +42,7 @@ def miscounted(traffic: Traffic, ended: int) -> list[str]:
     return [f"{ended} requests ended, {traffic.sent} were sent, {traffic.left} clients left"]
 
 
-def unflat(samples: Sequence[Sample]) -> list[str]:
+def unflat(points: Sequence[tuple[float, float]]) -> list[str]:
     """Whether memory grows, in words."""
-    grown = growth(samples)
+    grown = growth(points)
     return [f"memory grew by {grown:.1%} in the second half"] if grown > GROWTH else []
