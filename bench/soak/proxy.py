@@ -125,9 +125,9 @@ class ProxyProcess:
 def configure(folder: Path, backends: Sequence[str], max_waiting: int = 10_000) -> Path:
     """Write its file."""
     parts = [BACKEND.format(url=url, number=number) for number, url in enumerate(backends)]
-    path = folder / "paceline.toml"
-    path.write_text("".join([CONFIG.format(max_waiting=max_waiting), *parts]))
-    return path
+    path, whole = folder / "paceline.toml", folder / "paceline.toml.new"
+    whole.write_text("".join([CONFIG.format(max_waiting=max_waiting), *parts]))
+    return whole.replace(path)
 
 
 @asynccontextmanager

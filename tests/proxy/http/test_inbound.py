@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import itertools
 import socket
+import weakref
+from collections.abc import Callable
 
 import pytest
 
@@ -160,6 +163,42 @@ async def test_a_client_that_reads_no_answer_gets_no_second_one() -> None:
             await reader.readuntil(b"\r\n\r\n")
             await reader.readexactly(ANSWER)
         writer.close()
+
+
+async def test_a_connection_that_has_ended_is_freed_without_the_collector() -> None:
+    """It looks for cycles after 50,000 objects: until then tens of megabytes could be garbage."""
+    gc.collect()
+    gc.disable()
+    try:
+        server = Noted()
+        async with listening(server, "127.0.0.1", 0) as url:
+            _, writer = await asyncio.open_connection("127.0.0.1", int(url.rpartition(":")[2]))
+            writer.write(b"GET / HTTP/1.1\r\nHost: p\r\n\r\n")
+            await server.connected.wait()
+            writer.close()
+            async with asyncio.timeout(5.0):
+                while server.inbound() is not None:
+                    await asyncio.sleep(0)
+    finally:
+        gc.enable()
+
+
+class Noted(Server):
+    """Knows its last connection, and does not keep it."""
+
+    def __init__(self) -> None:
+        limits = Limits(head=2**15, body=2**20)
+        super().__init__(self.answer, lambda request, error: None, limits, 5.0)
+        self.connected = asyncio.Event()
+        self.inbound: Callable[[], Inbound | None] = lambda: None
+
+    async def answer(self, request: Request) -> Reply | None:
+        return Reply(204, b"")
+
+    def add(self, inbound: Inbound) -> bool:
+        self.inbound = weakref.ref(inbound)
+        self.connected.set()
+        return super().add(inbound)
 
 
 async def test_one_connection_too_many_is_told_so() -> None:
