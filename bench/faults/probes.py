@@ -93,6 +93,8 @@ async def dies_mid_stream(place: Place) -> str:
     """What does the client see?"""
     place.mood(Mood.DIES)
     seen = await place.ask(0, stream=True)
+    if seen.status != 200:
+        return str(seen.status)
     told = "error, " if seen.errors else ""
     return f"{told}{'clean end' if seen.whole else 'cut'}"
 

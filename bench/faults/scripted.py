@@ -41,6 +41,8 @@ EVENT = (
     b'"choices":[{"index":0,"delta":{"content":"Hello"},"finish_reason":null}]}\n\n'
 )
 RETRY_AFTER = "7"
+PAUSE = 0.1
+"""Seconds between the pieces of a reply before death: its end would overtake them."""
 
 
 class Mood(Enum):
@@ -128,15 +130,16 @@ class ScriptedEngine:
 
     async def _reply(self, request: web.Request, *, stream: bool) -> web.StreamResponse:
         """Half of it before death, if that is what is wanted."""
-        whole = [EVENT] * 4 + [b"data: [DONE]\n\n"] if stream else [msgspec.json.encode(COMPLETION)]
+        whole = [EVENT] * 9 + [b"data: [DONE]\n\n"] if stream else [msgspec.json.encode(COMPLETION)]
         kind = "text/event-stream" if stream else "application/json"
         response = web.StreamResponse(headers={"Content-Type": kind})
         if not stream:
             response.content_length = len(whole[0])
         await response.prepare(request)
         if self.mood is Mood.DIES:
-            await response.write(whole[0] if stream else whole[0][:100])
-            await asyncio.sleep(0.05)  # or the reset may overtake what was sent
+            for piece in whole[:8] if stream else [whole[0][:100]]:
+                await response.write(piece)
+                await asyncio.sleep(PAUSE)
             assert request.transport is not None
             request.transport.abort()
             return response
