@@ -49,6 +49,7 @@ class _Group(click.Group):
         "plan": ("paceline.plan.cli", "Plan engine settings for a GPU and a load."),
         "lint": ("paceline.lint.cli", "Say where prefixes break in a log of requests."),
         "calibrate": ("paceline.sim.calibrate_cli", "Fit step times to an engine."),
+        "migrate": ("paceline.migrate", "Translate another router's command line."),
     }
 
     def list_commands(self, ctx: click.Context) -> list[str]:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import re
 from typing import Any
 
-OUTSIDE = re.compile(r"\[([^\]]+)\]\(\.\./([^)#\s]+)[^)]*\)")
 
-
-def on_page_markdown(markdown: str, **_: Any) -> str:
-    """MkDocs calls this for each page."""
-    return OUTSIDE.sub(_spell_out, markdown)
+def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
+    """MkDocs calls this for each page; one in a folder has one step more to go up."""
+    up = re.escape("../" * (page.file.src_uri.count("/") + 1))
+    return re.sub(rf"\[([^\]]+)\]\({up}([^)#\s]+)[^)]*\)", _spell_out, markdown)
 
 
 def _spell_out(link: re.Match[str]) -> str:

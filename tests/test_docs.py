@@ -13,7 +13,7 @@ from paceline.scheduler import Request, Scheduler, SchedulerConfig
 from paceline.scheduler.events import Arrived
 
 ROOT = Path(__file__).parents[1]
-PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
+PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -25,9 +25,21 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 
 def test_the_plugin_shown_is_the_plugin_tested() -> None:
-    """docs/plugins.md shows the module that the tests install."""
+    """docs/plugins.md shows the module that the tests install, and its entry point."""
     shown = (ROOT / "docs" / "plugins.md").read_text()
-    assert (ROOT / "tests/plugins/paceline-p2c/paceline_p2c.py").read_text() in shown
+    plugin = ROOT / "tests/plugins/paceline-p2c"
+    assert (plugin / "paceline_p2c.py").read_text() in shown
+    (entry_point,) = re.findall(r"```toml\n(.*?)```", shown, re.S)
+    assert entry_point in (plugin / "pyproject.toml").read_text()
+
+
+def test_queries_ask_for_metrics_that_exist() -> None:
+    """Those shown in docs/metrics.md name what its table lists."""
+    page = (ROOT / "docs" / "metrics.md").read_text()
+    (queries,) = re.findall(r"```promql\n(.*?)```", page, re.S)
+    asked = {re.sub(r"_sum$", "", name) for name in re.findall(r"paceline_\w+", queries)}
+    assert len(asked) > 4
+    assert all(f"\n| `{name}` |" in page for name in asked)
 
 
 def test_every_metric_is_documented() -> None:

@@ -108,8 +108,8 @@ def test_the_site_builds_and_fetches_nothing(tmp_path: Path) -> None:
     quiet = os.environ | {"NO_MKDOCS_2_WARNING": "1"}
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=quiet, check=False)
     assert done.returncode == 0, done.stderr
-    pages = list(tmp_path.glob("*.html"))
-    assert len(pages) > len(list((ROOT / "docs").glob("*.md")))  # and the one for 404
+    pages = list(tmp_path.rglob("*.html"))
+    assert len(pages) > len(list((ROOT / "docs").rglob("*.md")))  # and the one for 404
     for page in pages:
         html = page.read_text()
         fetched = re.findall(r"<(?:script|img|iframe)[^>]* src=\"?([^\" >]+)", html)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -21,21 +20,21 @@ CONTEXT = 1
 WIDTH = 100
 
 
-def as_text(path: Path, report: Report, skipped: int) -> str:
+def as_text(source: str, report: Report, skipped: int) -> str:
     """A line a finding, the template of the first request rewritten, and what all of it saves."""
-    lines = [_line(path, report, finding) for finding in report.findings]
+    lines = [_line(source, report, finding) for finding in report.findings]
     if report.findings:
         lines += ["", *_diff(*_example(report)), ""]
     lines.append(_summary(report))
     if skipped:
-        lines.append(f"{skipped} rows of the log were left out")
+        lines.append(f"{skipped} requests were left out")
     return "\n".join(lines)
 
 
-def _line(path: Path, report: Report, finding: Finding) -> str:
+def _line(source: str, report: Report, finding: Finding) -> str:
     first = finding.changes[0]
     return (
-        f"{path}:{report.log[first.index].line}: {finding.rule.code} {finding.rule.title}: "
+        f"{source}:{report.log[first.index].line}: {finding.rule.code} {finding.rule.title}: "
         f"{first.where} has `{first.what}`; in {_requests(finding)} of {len(report.log)} requests, "
         f"costs {finding.tokens:,} tokens; {finding.rule.move}"
     )

@@ -66,15 +66,15 @@ def forecast(
 ) -> list[Forecast]:
     """Every engine beside the others: its steps take longer by the time that they compute.
 
-    First each runs alone; then with its steps stretched by 1 / (1 - what the others take), as a GPU
-    does that several processes share in turn. Where they want all of it, the stretch ends at 100.
+    First each runs alone; then with its steps stretched by 1 + what the others take: a GPU shares
+    its time among processes that have work, and an engine, which batches, is never more than one.
     """
     alone = [_at(*pair) for pair in zip(models, engines, rates, strict=True)]
     busy = [share for _, share in alone]
     found = []
     for index, (model, engine, rate) in enumerate(zip(models, engines, rates, strict=True)):
         others = sum(busy) - busy[index]
-        shared = _stretched(engine, 1 / max(1 - others, 0.01))
+        shared = _stretched(engine, 1 + others)
         summary = _at(model, shared, rate)[0] if others else alone[index][0]
         limit = _at(model, engine, None)[0]
         found.append(_forecast(rate, busy[index], summary, limit))

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from paceline.proxy.access.admission import OPEN
 from paceline.proxy.config import Config
 from paceline.proxy.process.load import load_config
 from tests.deploy.chart import CHART, plain, render
-from tests.deploy.files import DEPLOY, documents, load, run
+from tests.deploy.files import DEPLOY, ROOT, documents, load, run
 
 PLAIN = (DEPLOY / "kubernetes/paceline.yaml").read_text()
 ENGINES = (DEPLOY / "kubernetes/engines.yaml").read_text()
@@ -70,6 +72,13 @@ def test_helm_lints_it() -> None:
         report = chart.lint(CHART, values, strict=True)
         assert [one for one in report["messages"] if one["severity"] > 1] == []
         assert not report["errors"]
+
+
+def test_the_values_shown_are_taken() -> None:
+    """docs/deploy.md's values.yaml lints, and renders the backends that it names."""
+    pytest.importorskip("helm_python")
+    (shown,) = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs/deploy.md").read_text(), re.S)
+    assert "http://vllm-1.vllm:8000" in render(yaml.safe_load(shown))
 
 
 def test_wrong_values_are_refused() -> None:

@@ -115,7 +115,7 @@ def test_a_bad_row(tmp_path: Path, row: str, reason: str) -> None:
     result = run(path)
     assert result.exit_code == 2
     assert reason in result.stderr
-    assert "1 rows of the log were left out" in run(path, "--skip-bad").stdout
+    assert "1 requests were left out" in run(path, "--skip-bad").stdout
 
 
 def test_files_that_are_not_there(tmp_path: Path, late: Path) -> None:

@@ -60,6 +60,11 @@ def backend(id: str = "b", **more: object) -> BackendSpec:
     return BackendSpec(**(facts | more))  # type: ignore[arg-type]
 
 
+def sglang(id: str = "s", **more: object) -> BackendSpec:
+    """A backend that publishes late."""
+    return backend(id, leader_first=True, **more)
+
+
 class Talk:
     """A scheduler and what it said; answers read as `a->b` (dispatch) or `a!reason` (reject)."""
 

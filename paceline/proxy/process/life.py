@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING
 import structlog
 from msgspec import Struct, structs
 
-from paceline.engines.emulator.app import start_emulator
-from paceline.engines.emulator.config import EmulatorConfig
 from paceline.proxy.config import BackendConfig, Config
 from paceline.proxy.process.banner import banner
 from paceline.proxy.process.collector import spare_the_collector
@@ -24,14 +22,12 @@ from paceline.proxy.process.reload import Reloader, reloading
 from paceline.proxy.process.secure import Security, secure
 from paceline.proxy.telemetry import log
 from paceline.proxy.telemetry.recorder import Recorder
-from paceline.proxy.workers.crew import staffed
-from paceline.proxy.workers.parent import Parent
 
 if TYPE_CHECKING:
     from paceline.scheduler.snapshot import Snapshot
 
-EMULATED = (EmulatorConfig(kind="vllm"), EmulatorConfig(kind="sglang"))
-"""What stands in for engines when none is configured."""
+# Emulator and workers are imported where they are wanted: a proxy with engines of its own has
+# nothing of aiohttp's server and the engine models, a tenth of the CPU time that a start takes.
 
 
 class CannotReplace(Exception):
@@ -102,7 +98,11 @@ async def _open(
         place = listening(proxy.admin_server, admin.host, admin.port, security.tls, shared=shared)
         url = await stack.enter_async_context(place)
         structlog.get_logger().info("admins", address=url)
-    if isinstance(proxy, Parent):
+    if at.workers > 1:
+        from paceline.proxy.workers.crew import staffed
+        from paceline.proxy.workers.parent import Parent
+
+        assert isinstance(proxy, Parent)
         return await stack.enter_async_context(staffed(proxy, config, shared=shared))
     place = listening(proxy.server, at.host, at.port, security.tls, shared=shared)
     return await stack.enter_async_context(place)
@@ -126,7 +126,11 @@ def _need_files(connections: int) -> None:
 
 def _proxy(config: Config, security: Security, recorder: Recorder | None) -> Proxy:
     """All of it in this process, or the part that decides for the workers."""
-    return (Parent if config.server.workers > 1 else Proxy)(config, security, recorder)
+    if config.server.workers < 2:
+        return Proxy(config, security, recorder)
+    from paceline.proxy.workers.parent import Parent
+
+    return Parent(config, security, recorder)
 
 
 def _recorder(config: Config, stack: AsyncExitStack) -> Recorder | None:
@@ -142,8 +146,11 @@ async def _with_backends(config: Config, stack: AsyncExitStack) -> Config:
     """`config`, with two emulated engines in it if it has none; they end with `stack`."""
     if config.backends or config.discovery:
         return config
+    from paceline.engines.emulator.app import start_emulator
+    from paceline.engines.emulator.config import EmulatorConfig
+
     backends = []
-    for emulated in EMULATED:
+    for emulated in (EmulatorConfig(kind="vllm"), EmulatorConfig(kind="sglang")):
         emulator = await start_emulator(emulated, "127.0.0.1", 0)
         stack.push_async_callback(emulator.close)
         backends.append(BackendConfig(url=emulator.url, name=f"emulated-{emulated.kind}"))

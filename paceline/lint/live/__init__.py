@@ -1,0 +1,1 @@
+"""Gathers prompts as they pass, to be linted like a log."""
