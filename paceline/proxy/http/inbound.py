@@ -33,6 +33,10 @@ one byte takes 6; more is an extension that nobody reads, or an attack."""
 MAX_PIPELINED = 8
 """Requests read ahead of their turn; then the client has to wait."""
 
+MAX_UNSENT = 1 << 17
+"""Bytes that the kernel holds for a client beyond what is on its way to it. Left alone it takes
+megabytes for one that hardly reads, and 1,500 of those put all of TCP under memory pressure."""
+
 Handler = Callable[[Request], Awaitable[Reply | None]]
 """Gives the answer, or None once it has been written."""
 Unread = Callable[[Request, ApiError | None], Reply | None]
@@ -121,7 +125,10 @@ class Inbound(BaseProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         self.remote = remote_of(transport)
-        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        connection = transport.get_extra_info("socket")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        if hasattr(socket, "TCP_NOTSENT_LOWAT"):
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, MAX_UNSENT)
         refused = self._server.add(self)
         if refused is None:
             self._patience.wait(self._limits.head_seconds)
@@ -289,9 +296,14 @@ class Inbound(BaseProtocol):
         if reply is not None:
             bodiless = request.method == "HEAD"
             self.transport.write(reply.encode(keep_alive=keep, bodiless=bodiless))
+        if self._drained is not None:  # who reads no answers gets no more of them
+            self._patience.wait(self._limits.idle_seconds)
+            await self._drained
+            if self.transport is None or self.transport.is_closing():
+                return
         self._task = self._current = None
         self._served = True
-        if keep or (self._queue and request.keep_alive):
+        if (keep and not self._last) or (self._queue and request.keep_alive):
             self._patience.wait(LINGER_SECONDS if self._ending else self._limits.idle_seconds)
             self._next()
         else:
