@@ -126,3 +126,4 @@ def test_the_site_builds_and_fetches_nothing(tmp_path: Path) -> None:
         fetched = re.findall(r"<(?:script|img|iframe)[^>]* src=\"?([^\" >]+)", html)
         fetched += re.findall(r"<link[^>]* href=\"?([^\" >]+)", html)
         assert not [one for one in fetched if urlsplit(one).netloc], page.name
+        assert "\\|" not in html, page.name
