@@ -33,6 +33,10 @@ WHY = REASONS | {
     "tenant_tokens": "refused: its tenant sends too many prompt tokens a second",
     "unknown_model": "refused: no backend serves the model",
     "bad_request": "refused: it cannot be read",
+    "model_not_found": "refused: no backend serves the model",
+    "not_found": "refused: the proxy has no such page, or no such backend",
+    "invalid_api_key": "refused: no key, or nobody's",
+    "forbidden": "refused: its key does not allow that, or the configuration",
 }
 """Every reason, in words: why a request went when it did, or why it was refused."""
 
