@@ -44,20 +44,24 @@ def _explain(message: str, cls: type[Struct]) -> SettingError:
     what, path = what.replace("`", ""), at.strip("`") or "$"
     key = what.rpartition(" ")[2]
     if "unknown field" in what:
-        return SettingError(f"{path}.{key}", f"unknown key; {hint(key, _keys(cls, path))}")
+        return SettingError(f"{path}.{key}", f"unknown key; {_meant(cls, path, key)}")
     if "missing required field" in what:
         return SettingError(f"{path}.{key}", "must be given")
     if "enum value" in what:
-        value = key.strip("'")
+        value = what.partition(" value ")[2].strip("'")
         return SettingError(path, f"unknown value `{value}`; {hint(value, _values(cls, path))}")
     if what == "Expected array, got object" and _struct_in(_type(cls, path)):
         return SettingError(path, f"write [[{path[2:]}]] instead of [{path[2:]}]")
     return SettingError(path, what)
 
 
-def _keys(cls: type[Struct], path: str) -> list[str]:
-    """The keys of the Struct found by walking down `path` from `cls`."""
-    return list(_types(_struct_in(_type(cls, path)) or cls))
+def _meant(cls: type[Struct], path: str, key: str) -> str:
+    """The hint for an unknown key: it may be another table's, or a slip for one of its own."""
+    for table, type_ in _types(cls).items():
+        inner = _struct_in(type_)
+        if inner is not None and key in _types(inner):
+            return f"did you mean `{table}.{key}`?"
+    return hint(key, list(_types(_struct_in(_type(cls, path)) or cls)))
 
 
 def _values(cls: type[Struct], path: str) -> list[str]:
