@@ -1,4 +1,4 @@
-"""Shows a pipe in a table's code as a pipe: GitHub wants it escaped there, MkDocs shows the escape."""
+"""Shows pipes in the code of tables: GitHub wants them escaped there, MkDocs shows the escape."""
 
 from __future__ import annotations
 

@@ -11,6 +11,10 @@ import msgspec
 from msgspec import Struct
 
 T = TypeVar("T", bound=Struct)
+SLIP = 0.8
+"""Likeness (difflib's ratio) from which a key is one of its own table's, mistyped, and not another
+table's key as it stands there: `model` and `models` have 0.91, `queue_seconds` and `burst_seconds`
+0.69."""
 
 
 class SettingError(ValueError):
@@ -56,12 +60,15 @@ def _explain(message: str, cls: type[Struct]) -> SettingError:
 
 
 def _meant(cls: type[Struct], path: str, key: str) -> str:
-    """The hint for an unknown key: it may be another table's, or a slip for one of its own."""
+    """The hint for an unknown key: a slip for one of its table's, or at home in another one."""
+    known = list(_types(_struct_in(_type(cls, path)) or cls))
+    if difflib.get_close_matches(key, known, 1, SLIP):
+        return hint(key, known)
     for table, type_ in _types(cls).items():
         inner = _struct_in(type_)
         if inner is not None and key in _types(inner):
             return f"did you mean `{table}.{key}`?"
-    return hint(key, list(_types(_struct_in(_type(cls, path)) or cls)))
+    return hint(key, known)
 
 
 def _values(cls: type[Struct], path: str) -> list[str]:

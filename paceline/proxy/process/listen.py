@@ -23,8 +23,9 @@ class CannotListen(Exception):
     """The address is taken, or not ours; the message is one line for the operator."""
 
     def __init__(self, host: str, port: int, error: OSError) -> None:
-        known = error.errno in errorcode  # the loop would name the address again
-        why = os.strerror(error.errno) if known else error.strerror or error
+        number = error.errno or 0
+        known = number in errorcode  # the loop would name the address again
+        why = os.strerror(number) if known else error.strerror or error
         super().__init__(f"cannot listen on {host}:{port}: {why}")
 
 
