@@ -39,7 +39,7 @@ class Forward:
         self._body = request.body
         self._record = record
         self._request_id = request_id
-        self._client = Client(request)
+        self._client = Client(request) if gateway.cors is None else gateway.cors.client(request)
         self._relay: Relay | None = None
         self._moved = False
 

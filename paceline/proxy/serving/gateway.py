@@ -17,6 +17,7 @@ from paceline.proxy.upstream.retries import RetryBudget
 
 if TYPE_CHECKING:
     from paceline.proxy.access.admission import Access
+    from paceline.proxy.access.cors import Cors
     from paceline.proxy.access.salts import Salts
     from paceline.proxy.routes.admin import Admin
     from paceline.proxy.serving.decider import Decider
@@ -45,6 +46,8 @@ class Gateway(Struct, kw_only=True, eq=False):
     """Who may ask what."""
     salts: Salts | None
     """What keeps tenants' prompts apart; None where they share prefixes. A reload replaces it."""
+    cors: Cors | None
+    """Which pages of other origins may ask; None where none may."""
     tokenizers: Tokenizers
     """Makes token ids of prompts, for the models that have one."""
     memory: Memory

@@ -14,7 +14,7 @@ from paceline.proxy.config import Config
 from paceline.proxy.http.memory import Memory
 from paceline.proxy.process.reload import adopt, limit
 from paceline.proxy.process.secure import Security, secure
-from paceline.proxy.routes.app import forwarding, server
+from paceline.proxy.routes.app import client_server, forwarding
 from paceline.proxy.serving.gateway import Gateway
 from paceline.proxy.serving.tokenizing import tokenizers
 from paceline.proxy.telemetry import log
@@ -77,11 +77,12 @@ class Part:
             seed=begin.seed,
             access=security.access,
             salts=security.salts,
+            cors=security.cors,
             tokenizers=tokenizers(begin.config.models),
             tracing=tracing(begin.config.tracing),
         )
         handler = self._pages.around(forwarding(self.gateway))
-        self.server = server(self.gateway, handler, self.gateway.access.client)
+        self.server = client_server(self.gateway, handler)
 
     def take(self, message: ToWorker) -> None:
         """What the parent decided, answered, or found out."""
