@@ -57,6 +57,8 @@ class ResponsesBody(Struct, kw_only=True):
     input: str | list[dict[str, Any]]
     model: str = ""
     instructions: str | None = None
+    previous_response_id: str | None = None
+    store: bool | None = True
     tools: list[Any] | None = None
     max_output_tokens: int | None = None
     stream: bool | None = False

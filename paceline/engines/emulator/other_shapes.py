@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from paceline.engines.emulator.generation import Generation, Piece
 from paceline.engines.emulator.shapes import Json, sse
@@ -11,8 +11,10 @@ from paceline.engines.emulator.shapes import Json, sse
 class ResponsesShape:
     """/v1/responses."""
 
-    def __init__(self, created: int) -> None:
+    def __init__(self, created: int, keep: Callable[[Json], None] | None = None) -> None:
+        """`keep` is given the response when it is complete."""
         self._created = created
+        self._keep = keep
 
     def whole(self, generation: Generation) -> object:
         """The body of a reply that is not streamed."""
@@ -24,7 +26,11 @@ class ResponsesShape:
             "output_tokens_details": {"reasoning_tokens": 0},
             "total_tokens": prompt + output,
         }
-        return self._head(generation, "completed", [self._message(generation)]) | {"usage": usage}
+        head = self._head(generation, "completed", [self._message(generation)])
+        reply = head | {"usage": usage}
+        if self._keep is not None:
+            self._keep(reply)
+        return reply
 
     def opening(self, generation: Generation) -> Iterator[bytes]:
         """The response, still empty."""

@@ -91,8 +91,12 @@ class Cors:
 
     def client(self, request: Request) -> Client:
         """Where an engine's reply to this goes."""
-        headers = self.headers(request)
-        return _Client(request, "".join(f"{k}: {v}\r\n" for k, v in headers.items()).encode())
+        return MarkedClient(request, self.lines(request))
+
+    def lines(self, request: Request) -> bytes:
+        """The header lines of an engine's reply to this."""
+        headers = self.headers(request).items()
+        return "".join(f"{name}: {value}\r\n" for name, value in headers).encode()
 
     def _preflight(self, request: Request) -> Reply:
         headers = self.headers(request)
@@ -117,17 +121,18 @@ def cors(origins: Collection[str]) -> Cors | None:
     return Cors(origins) if origins else None
 
 
-class _Client(Client):
+class MarkedClient(Client):
     """Has our word in place of the engine's, which knows nothing of who may ask here."""
 
-    __slots__ = ("_lines",)
-
-    def __init__(self, request: Request, lines: bytes) -> None:
+    def __init__(self, request: Request, lines: bytes | None) -> None:
+        """None leaves the engine its word."""
         super().__init__(request)
         self._lines = lines
 
     def frame(self, head: ReplyHead, framing: Framing, ours: bytes) -> bytes:
         """The head to send."""
+        if self._lines is None:
+            return super().frame(head, framing, ours)
         kept = [one for one in head.headers if not one[0].lower().startswith(b"access-control-")]
         return super().frame(structs.replace(head, headers=kept), framing, ours + self._lines)
 

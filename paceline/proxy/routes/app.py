@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 import msgspec
 
 from paceline.engines import api
+from paceline.proxy.access.admission import RESPONSES
 from paceline.proxy.config import ServerConfig
 from paceline.proxy.http.checks import Limits
 from paceline.proxy.http.inbound import Gate, Handler, Unread
@@ -85,6 +86,7 @@ def forwarding(gateway: Gateway) -> Handler:
     """The handler of what engines answer."""
     scheduled = serve.handler(gateway, serve.schedule)
     listed = serve.handler(gateway, serve.list_models)
+    answered = serve.handler(gateway, serve.respond)
     passed = serve.handler(gateway, serve.pass_through)
 
     def handle(request: Request) -> Awaitable[Reply | None]:
@@ -93,6 +95,8 @@ def forwarding(gateway: Gateway) -> Handler:
             return scheduled(request)
         if method == "GET" and models.asked(path):
             return listed(request)
+        if path.startswith(RESPONSES):
+            return answered(request)
         return passed(request)
 
     return handle

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from paceline.proxy.access.quotas import Quotas
 from paceline.proxy.config import Config
 from paceline.proxy.http.memory import Memory
 from paceline.proxy.serving.ratio import TokenRatio
+from paceline.proxy.serving.stored import Stored
 from paceline.proxy.telemetry.record import Record
 from paceline.proxy.upstream.directory import Directory
 from paceline.proxy.upstream.retries import RetryBudget
@@ -52,6 +53,8 @@ class Gateway(Struct, kw_only=True, eq=False):
     """Makes token ids of prompts, for the models that have one."""
     memory: Memory
     """What all request bodies together may take."""
+    stored: Stored = field(default_factory=Stored)
+    """Where the responses are that engines keep."""
     quotas: Quotas | None = None
     """What each tenant may have, where that is limited. A reload replaces it."""
     tracing: Tracing | None = None

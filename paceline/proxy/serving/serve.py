@@ -14,7 +14,7 @@ from paceline.engines import api
 from paceline.proxy.http.errors import ApiError, response
 from paceline.proxy.http.inbound import Handler, Unread
 from paceline.proxy.http.request import Reply, Request
-from paceline.proxy.serving import models
+from paceline.proxy.serving import models, stored
 from paceline.proxy.serving.claim import Scheduled, Unscheduled
 from paceline.proxy.serving.forward import Forward
 from paceline.proxy.serving.gateway import FullGateway, Gateway
@@ -134,6 +134,18 @@ async def pass_through(gateway: Gateway, request: Request, record: Record) -> Re
     with _turn(gateway, record):
         claim = Unscheduled(gateway.directory, record.model, record)
         await Forward(gateway, request, record, name_of(request, record)).run(claim)
+    return None
+
+
+async def respond(gateway: Gateway, request: Request, record: Record) -> Reply | None:
+    """OpenAI's Responses: as any other request, and those that an engine keeps to that engine;
+    raises ApiError."""
+    record.model, record.tenant = model_of(request), _tenant(request)
+    record.deadline = _deadline(gateway, request, record)
+    with _turn(gateway, record):
+        claim = await stored.claim(gateway, request, record)
+        client = stored.Watching(gateway, request, record)
+        await Forward(gateway, request, record, name_of(request, record), client).run(claim)
     return None
 
 

@@ -16,6 +16,7 @@ from paceline.proxy.process.reload import adopt, limit
 from paceline.proxy.process.secure import Security, secure
 from paceline.proxy.routes.app import client_server, forwarding
 from paceline.proxy.serving.gateway import Gateway
+from paceline.proxy.serving.stored import Kept, Stored
 from paceline.proxy.serving.tokenizing import tokenizers
 from paceline.proxy.telemetry import log
 from paceline.proxy.telemetry.metrics import Metrics
@@ -78,6 +79,7 @@ class Part:
             access=security.access,
             salts=security.salts,
             cors=security.cors,
+            stored=Stored(send),
             tokenizers=tokenizers(begin.config.models),
             tracing=tracing(begin.config.tracing),
         )
@@ -99,6 +101,8 @@ class Part:
                 self.gateway.pool.drop(id)
             case Abandoned(id):
                 self.gateway.pool.abandon(id)
+            case Kept():
+                self.gateway.stored.learn(message)
             case Ratios(ratios):
                 self._ratio.update(ratios)
             case _:

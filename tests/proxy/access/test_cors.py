@@ -37,7 +37,9 @@ def locked(tmp_path: Path, *origins: str) -> Config:
     return Config(server=ServerConfig(cors_origins=list(origins)), auth=auth, admin=admin)
 
 
-async def ask(proxy: Proxy, line: str, *lines: str, origin: str = HERE, body: bytes = b"") -> Answer:
+async def ask(
+    proxy: Proxy, line: str, *lines: str, origin: str = HERE, body: bytes = b""
+) -> Answer:
     """The answer to a request that a page of `origin` makes."""
     caller = await proxy.dial()
     length = f"Content-Length: {len(body)}"
