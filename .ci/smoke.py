@@ -10,17 +10,25 @@ import sys
 import time  # noqa: TID251 - the ban is for what decides
 import urllib.error
 import urllib.request
+from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
 PACELINE = str(Path(sys.executable).with_name("paceline"))
 READY_SECONDS = 30.0
 STOP_SECONDS = 20.0
+MOST_MB = 40
+"""That paceline may take with all that it needs, compiled modules included."""
+INSTALLERS = ("pip", "setuptools")
+"""What an empty environment has."""
 
 
 def main() -> None:
     """Raise at the first thing that is not as promised."""
     print(output("--version"))
+    size = installed_bytes() / 1e6
+    print(f"{size:.1f} MB installed")
+    assert size < MOST_MB, f"more than {MOST_MB} MB"
     policies = output("policies")
     print(policies)
     assert "lpm" in policies, "no lpm among the policies"
@@ -43,6 +51,14 @@ def output(*arguments: str) -> str:
     """What the command prints; CalledProcessError when it fails."""
     done = subprocess.run([PACELINE, *arguments], check=True, capture_output=True, text=True)
     return done.stdout.strip()
+
+
+def installed_bytes() -> int:
+    """The size of all files that installing brought."""
+    brought = (one for one in distributions() if one.metadata["Name"] not in INSTALLERS)
+    return sum(
+        Path(str(file.locate())).stat().st_size for one in brought for file in one.files or ()
+    )
 
 
 def chat(url: str) -> None:

@@ -61,9 +61,9 @@ def compare(folder: Path) -> Iterator[Comparison]:
 
 
 def _compare(path: Path, engine: ModelKind, calibration: Calibration | None) -> Comparison:
-    real = list(_real(path))
+    real = list(real_rows(path))
     name = path.name.partition(".csv")[0]
-    return simulated(name, engine, calibration, real, _sessions(real, name))
+    return simulated(name, engine, calibration, real, sessions(real, name))
 
 
 def simulated(
@@ -80,6 +80,7 @@ def simulated(
             kind=engine,
             time=calibration.time if calibration else getattr(PRESET, engine),
             kv_tokens=KV_TOKENS,
+            release="0.5.16",
         ),
         frontend=calibration.frontend if calibration else None,
         busy=calibration.busy if calibration else 1.0,
@@ -88,7 +89,7 @@ def simulated(
     return Comparison(name, engine, summarise(real, Slo()), summarise(made.rows, Slo()))
 
 
-def _real(path: Path) -> Iterator[Row]:
+def real_rows(path: Path) -> Iterator[Row]:
     """The recorded rows in the order of sending; a burst is due at 0, when it began."""
     with gzip.open(path, "rt") if path.suffix == ".gz" else path.open() as file:
         for row in csv.DictReader(file):
@@ -105,7 +106,7 @@ def _real(path: Path) -> Iterator[Row]:
             )
 
 
-def _sessions(rows: Sequence[Row], name: str) -> Iterator[Session]:
+def sessions(rows: Sequence[Row], name: str) -> Iterator[Session]:
     """The same requests with other tokens: only what is shared matters."""
     shared = _shared(rows)
     rng = Random(name)

@@ -17,14 +17,12 @@ from math import floor
 from random import Random
 
 import click
-from msgspec import Struct
 
 from bench.virtual import KV_TOKENS, PRESET
 from paceline.engines.model.engine import EngineConfig, ModelKind
 from paceline.policies.registry import load
 from paceline.scheduler.config import SchedulerConfig
-from paceline.scheduler.entry import Entry
-from paceline.scheduler.events import Action, Arrived, Dispatch, Event
+from paceline.scheduler.events import Action, Arrived, Dispatch, Event, ProxiesChanged, Sent
 from paceline.scheduler.scheduler import Scheduler
 from paceline.scheduler.types import Request
 from paceline.sim.arrivals import at_once, gaps, spaced
@@ -42,55 +40,30 @@ less, and must not bring all of them to one proxy."""
 SHARING: tuple[tuple[float | None, bool], ...] = (
     (None, False),
     (1.0, False),
-    (0.1, False),
+    (0.05, False),
     (0.01, False),
     (None, True),
     (1.0, True),
-    (0.1, True),
+    (0.05, True),
     (0.01, True),
 )
 """Seconds between batches, None for nothing shared, and whether prefixes have homes."""
-
-
-class Sent(Struct, frozen=True):
-    """Another proxy has sent this request to a backend."""
-
-    request: Request
-    backend: str
-
-
-News = Sent | Event
-
-
-class Peer(Scheduler):
-    """A scheduler that can be told what others have sent to the backends."""
-
-    def hear(self, news: News, now: float) -> list[Action]:
-        """Take one piece of news; what it lets go is returned, as by `handle`."""
-        if not isinstance(news, Sent):
-            return self.handle(news, now)
-        entry = Entry(news.request, self._seq)
-        self._seq += 1
-        self._entries[news.request.id] = entry
-        self._trie.add(entry)
-        entry.cached = entry.match.get(news.backend, 0)
-        entry.output_tokens = self._config.output_tokens
-        self._waiting.rerank(self._fleet[news.backend].launch(entry, now))
-        return []
 
 
 class Fleet:
     """The proxies, as one decider for the simulator."""
 
     def __init__(self, proxies: int, interval: float | None, homes: bool) -> None:
-        policy = "auto"
-        self._peers = [Peer(SchedulerConfig(), load(policy, {}), k) for k in range(proxies)]
+        made = [Scheduler(SchedulerConfig(), load("auto", {}), k) for k in range(proxies)]
+        self._peers = made
+        for peer in made if interval is not None else ():
+            peer.handle(ProxiesChanged(proxies), 0.0)
         self._interval = interval
         self._homes = homes
         self._turn = 0
         self._owner: dict[str, int] = {}
         self._requests: dict[str, Request] = {}
-        self._news: deque[tuple[float, int, News]] = deque()
+        self._news: deque[tuple[float, int, Event]] = deque()
         self.messages = 0
 
     def handle(self, event: Event, now: float) -> list[Action]:
@@ -125,7 +98,7 @@ class Fleet:
             _, source, news = self._news.popleft()
             for k, peer in enumerate(self._peers):
                 if k != source:
-                    actions += self._said(k, peer.hear(news, now), now)
+                    actions += self._said(k, peer.handle(news, now), now)
         return actions
 
     def _said(self, k: int, actions: list[Action], now: float) -> list[Action]:
@@ -134,7 +107,7 @@ class Fleet:
                 self._publish(k, Sent(self._requests[action.id], action.backend), now)
         return actions
 
-    def _publish(self, k: int, news: News, now: float) -> None:
+    def _publish(self, k: int, news: Event, now: float) -> None:
         if self._interval is None or len(self._peers) == 1:
             return
         due = now if not self._interval else (floor(now / self._interval) + 1) * self._interval
@@ -143,9 +116,11 @@ class Fleet:
 
 
 def workloads(backends: int) -> Iterator[tuple[str, Callable[[], Workload]]]:
-    """Backlog, a stream of families, conversations: as much for each engine as on one."""
+    """Backlogs, a stream of families, conversations: as much for each engine as on one."""
     many = Gsp(groups=64 * backends)
     yield "many", lambda: at_once(generate(many, SEED))
+    long = Gsp(groups=24 * backends, shared=6000, unique=100, output=64)
+    yield "long", lambda: at_once(generate(long, SEED))
     p45 = Gsp(groups=64 * backends, members=10, output=32)
     yield "p45", lambda: spaced(generate(p45, SEED), _poisson(45.0 * backends))
     chat = Chat(sessions=100 * backends, think=5.0)

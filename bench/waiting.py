@@ -26,6 +26,7 @@ SETTLE_SECONDS = 1.0
 CONFIG = """
 [server]
 max_connections = {connections}
+max_connections_per_address = 0
 
 [[backends]]
 url = "http://127.0.0.1:{port}"

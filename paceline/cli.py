@@ -1,4 +1,4 @@
-"""The command line: `paceline serve | emulate | sim | calibrate | policies | check | key`."""
+"""The command line: `paceline serve | up | plan | emulate | sim | policies | check | key | ...`."""
 
 from __future__ import annotations
 
@@ -42,12 +42,13 @@ def main() -> None:
 
 
 class _Group(click.Group):
-    """Also has the simulator's commands, imported when one is run and not to list them."""
+    """Also has the commands of other modules, imported when one is run and not to list them."""
 
     elsewhere: ClassVar = {
         "sim": ("paceline.sim.cli", "Run the scheduler offline, against models of engines."),
         "plan": ("paceline.plan.cli", "Plan engine settings for a GPU and a load."),
         "lint": ("paceline.lint.cli", "Say where prefixes break in a log of requests."),
+        "up": ("paceline.up.cli", "Start engines and the proxy in front of them."),
         "calibrate": ("paceline.sim.calibrate_cli", "Fit step times to an engine."),
         "migrate": ("paceline.migrate", "Translate another router's command line."),
     }
@@ -219,9 +220,24 @@ def new(name: str, into: Path) -> None:
 @click.option("-c", "--config", "path", metavar="FILE", type=FILE, required=True)
 def check(path: Path) -> None:
     """Validate a configuration file."""
-    config = _load(path)
+    from paceline.up.load import starts_engines
+
+    config = _load_up(path) if starts_engines(path) else _load(path)
     many = "two emulated engines" if not config.backends else f"{len(config.backends)} backend(s)"
     click.echo(f"{path}: ok, {many}, policy {config.policy.name}")
+
+
+def _load_up(path: Path) -> Config:
+    from paceline.proxy.process.load import ConfigError
+    from paceline.proxy.process.secure import secure
+    from paceline.up.load import load
+
+    try:
+        config = load(path).config
+        secure(config)
+        return config
+    except ConfigError as error:
+        raise click.ClickException(str(error)) from error
 
 
 def _load(path: Path | None, flags: Flags | None = None) -> Config:

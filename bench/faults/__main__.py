@@ -7,7 +7,7 @@ import asyncio
 import sys
 
 from bench.faults.cases import CASES, play
-from bench.faults.storm import Outcome, storm
+from bench.faults.storm import LEAVING, Outcome, storm
 from bench.faults.table import HEAD, line
 
 
@@ -28,10 +28,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", default="", help="cases whose name contains this")
     parser.add_argument("--storm", type=int, default=10_000, metavar="N", help="requests in it")
+    parser.add_argument("--leaving", type=float, default=LEAVING, help="share of its clients")
     options = parser.parse_args()
     clean = asyncio.run(matrix(options.only))
     if options.storm:
-        clean = report(asyncio.run(storm(options.storm))) and clean
+        clean = report(asyncio.run(storm(options.storm, leaving=options.leaving))) and clean
     return 0 if clean else 1
 
 

@@ -60,24 +60,38 @@ async def ask(
     port: int, body: bytes, id: str, leave: Leave = Leave.NEVER, patience: float = PATIENCE
 ) -> Seen:
     """Send a completion and take in what comes, for `patience` seconds at most."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        return await talk(reader, writer, body, id, leave=leave, patience=patience)
+    finally:
+        writer.transport.abort()
+
+
+async def talk(
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    body: bytes,
+    id: str,
+    *,
+    path: str = "/v1/completions",
+    leave: Leave = Leave.NEVER,
+    patience: float = PATIENCE,
+) -> Seen:
+    """The same on a connection that is there, and stays unless the reply was not whole."""
     seen = Seen(left=leave is not Leave.NEVER)
     loop = asyncio.get_running_loop()
     began = loop.time()
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    try:
-        head = ["POST /v1/completions HTTP/1.1", "Host: proxy", f"x-request-id: {id}"]
-        head += [f"Content-Length: {len(body)}", "", ""]
-        sent = body[: len(body) // 2] if leave is Leave.MID_UPLOAD else body
-        writer.write("\r\n".join(head).encode() + sent)
-        with suppress(ConnectionError, asyncio.IncompleteReadError, TimeoutError):
-            async with asyncio.timeout(patience):
-                await writer.drain()
-                if leave is Leave.BEFORE_HEAD:
-                    await asyncio.sleep(A_MOMENT)
-                elif leave not in (Leave.MID_UPLOAD, Leave.AT_ONCE):
-                    await _take(reader, seen, leave)
-    finally:
-        writer.transport.abort()
+    head = [f"POST {path} HTTP/1.1", "Host: proxy", f"x-request-id: {id}"]
+    head += ["Content-Type: application/json", f"Content-Length: {len(body)}", "", ""]
+    sent = body[: len(body) // 2] if leave is Leave.MID_UPLOAD else body
+    writer.write("\r\n".join(head).encode() + sent)
+    with suppress(ConnectionError, asyncio.IncompleteReadError, TimeoutError):
+        async with asyncio.timeout(patience):
+            await writer.drain()
+            if leave is Leave.BEFORE_HEAD:
+                await asyncio.sleep(A_MOMENT)
+            elif leave not in (Leave.MID_UPLOAD, Leave.AT_ONCE):
+                await _take(reader, seen, leave)
     seen.seconds = loop.time() - began
     return seen
 

@@ -33,6 +33,8 @@ class FaultyEngine:
         """Generations asked for."""
         self.answered: Counter[bytes] = Counter()
         """Whole answers by the client's request id."""
+        self.failed: set[bytes] = set()
+        """The ids of the requests that met a fault."""
         self.port = 0
 
     @property
@@ -78,7 +80,10 @@ class FaultyEngine:
         """The next generation's, and its id."""
         self.asked += 1
         found = ID.search(head)
-        return self.next_fault(), b"" if found is None else found[1]
+        fault, id = self.next_fault(), b"" if found is None else found[1]
+        if not isinstance(fault, Sound):
+            self.failed.add(id)
+        return fault, id
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         link = Link(self, reader, writer)

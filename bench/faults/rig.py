@@ -85,6 +85,12 @@ class Rig:
         return found
 
 
+def quiet() -> None:
+    """Log failures alone."""
+    log.configure(LogConfig(level="error"))
+    logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)  # the emulators': clients left
+
+
 @asynccontextmanager
 async def rigged(
     engines: int = 2,
@@ -93,8 +99,7 @@ async def rigged(
     emulated: EmulatorConfig = EMULATED,
 ) -> AsyncIterator[Rig]:
     """A proxy before so many engines, all of them up."""
-    log.configure(LogConfig(level="error"))
-    logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)  # the emulators': clients left
+    quiet()
     async with AsyncExitStack() as stack:
         faulty = [await stack.enter_async_context(faulty_engine(emulated)) for _ in range(engines)]
         config = Config(

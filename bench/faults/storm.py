@@ -54,12 +54,13 @@ class Outcome(Struct, frozen=True):
     """Promises that did not hold, in words."""
 
 
-async def storm(requests: int, seed: int = 7) -> Outcome:
-    """Send so many; the random numbers are the seed's, the timing is not."""
+async def storm(requests: int, seed: int = 7, leaving: float = LEAVING) -> Outcome:
+    """Send so many, of which that share leaves; the random numbers are the seed's, the timing is
+    not."""
     rng = random.Random(seed)
     async with rigged(ENGINES, UPSTREAM) as rig:
         for engine in rig.engines:
-            engine.next_fault = lambda: _fault(rng)
+            engine.next_fault = lambda: random_fault(rng, FAULTY)
         gate = asyncio.Semaphore(AT_ONCE)
         disasters: list[asyncio.Task[None]] = []
 
@@ -68,7 +69,7 @@ async def storm(requests: int, seed: int = 7) -> Outcome:
                 if rng.random() < DISASTERS and all(task.done() for task in disasters):
                     victim = rng.choice(rig.engines)
                     disasters.append(asyncio.create_task(_disaster(victim, rng.random() < 0.5)))
-                leave = rng.choice(list(Leave)[1:]) if rng.random() < LEAVING else Leave.NEVER
+                leave = rng.choice(list(Leave)[1:]) if rng.random() < leaving else Leave.NEVER
                 return await ask(rig.port, body(number, rng.random() < 0.6), f"r{number}", leave)
 
         seen = await asyncio.gather(*map(one, range(requests)))
@@ -81,8 +82,9 @@ async def storm(requests: int, seed: int = 7) -> Outcome:
         )
 
 
-def _fault(rng: random.Random) -> Fault:
-    if rng.random() >= FAULTY:
+def random_fault(rng: random.Random, share: float) -> Fault:
+    """A fault for that share of the generations."""
+    if rng.random() >= share:
         return Sound()
     if rng.random() < 0.25:
         return catalogue.Refuses(rng.choice(STATUSES))

@@ -41,7 +41,7 @@ class Target(Struct, frozen=True, kw_only=True):
     @property
     def available(self) -> bool:
         """Whether it can be started: what is not from PyPI has to be installed already."""
-        return self.ours or bool(self.package) or _debian(self.name) is not None
+        return self.ours or bool(self.package) or debian(self.name) is not None
 
 
 def urls(ports: Sequence[int]) -> list[str]:
@@ -100,7 +100,7 @@ def _nginx(port: int, engines: Sequence[int], folder: Path) -> list[str]:
         "proxy_pass http://engines; proxy_http_version 1.1; proxy_set_header Connection '';\n"
         "proxy_buffering off; } } }\n"
     )
-    return [_debian("nginx") or "nginx", "-c", str(config), "-p", str(folder)]
+    return [debian("nginx") or "nginx", "-c", str(config), "-p", str(folder)]
 
 
 def _haproxy(port: int, engines: Sequence[int], folder: Path) -> list[str]:
@@ -112,10 +112,10 @@ def _haproxy(port: int, engines: Sequence[int], folder: Path) -> list[str]:
         "  option abortonclose\n  option http-no-delay\n  http-reuse always\n"
         f"listen l\n  bind 127.0.0.1:{port}\n  balance roundrobin\n{servers}"
     )
-    return [_debian("haproxy") or "haproxy", "-db", "-f", str(config)]
+    return [debian("haproxy") or "haproxy", "-db", "-f", str(config)]
 
 
-def _debian(name: str) -> str | None:
+def debian(name: str) -> str | None:
     """Where Debian's package has put the program; /usr/sbin is not in everybody's PATH."""
     return shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin")
 

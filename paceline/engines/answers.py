@@ -1,8 +1,8 @@
 """Gathers an answer as it is relayed, and makes of it and its prompt what the next turn will quote.
 
 A chat's next turn holds the prompt and the answer of this one, so its block keys begin with those
-of both: whoever knows them knows where the next turn's KV is. The path of a token costs a list's
-`append`; events are read in batches (0.8 us each, next to the 25 us that relaying one takes).
+of both: whoever knows them knows where the next turn's KV is. Events are read in batches, as one
+JSON list: 0.3 us each, next to the 20 us that relaying one takes.
 """
 
 from __future__ import annotations
@@ -24,10 +24,13 @@ Kind = Literal["chat", "completion", "generate", ""]
 Encode = Callable[[str], bytes]
 """Makes token ids of a text, four bytes each."""
 BATCH = 64 * 1024
-"""Bytes of a stream that are kept before they are read: some 250 events, 0.2 ms at once."""
+"""Bytes of a stream that are kept before they are read: some 250 events, 0.1 ms at once."""
 MOST = 1024 * 1024
 """Bytes of one answer's text, or of a reply in one piece; a longer one is forgotten."""
-_DONE = b"[DONE]"
+_DONE = b"data: [DONE]\n\n"
+_TALKS = b'"delta":{'
+_THINKS_OR_CALLS = (b'"reasoning', b'"tool_calls"', b'"message":', b'"text":')
+"""What chunks have that say more than plain text."""
 
 
 class Opening(Struct, frozen=True):
@@ -43,7 +46,8 @@ class Opening(Struct, frozen=True):
 
     def extended(self, text: bytes) -> tuple[int, ...]:
         """The keys of the prompt with `text` behind it."""
-        return self.keys + chain_on(self.key, cut(self.rest + text, self.base, len(self.keys)))
+        blocks = cut(self.rest + text, self.base, len(self.keys))
+        return self.keys + chain_on(self.key, blocks) if blocks else self.keys
 
 
 def opening(root: int, keys: tuple[int, ...], data: bytes, base: int) -> Opening:
@@ -94,12 +98,13 @@ class _Generated(Struct):
 
 _replies = msgspec.json.Decoder(list[_Reply])
 _generated = msgspec.json.Decoder(_Generated)
+_raws = msgspec.json.Decoder(list[Raw])
 
 
 class Transcript:
     """One answer on its way: `add` what comes, then ask for the `keys`."""
 
-    __slots__ = ("_opening", "_pieces", "_reader", "_size", "_streaming")
+    __slots__ = ("_opening", "_reader", "_rest", "_streaming")
 
     def __init__(
         self,
@@ -115,16 +120,15 @@ class Transcript:
         self._opening = opening
         self._streaming = streaming
         self._reader: _Reader | None = _Generate(ids) if kind == "generate" else _OpenAI(encode)
-        self._pieces: list[bytes] = []
-        self._size = 0
+        self._rest = b""
+        """What was not read yet."""
 
-    def add(self, pieces: list[bytes], size: int) -> None:
-        """More of the reply's payload, `size` bytes of it."""
+    def add(self, data: bytes) -> None:
+        """More of the reply's payload: best much at once, or all."""
         if self._reader is None:
             return
-        self._pieces += pieces
-        self._size += size
-        if self._size > BATCH:
+        self._rest = self._rest + data if self._rest else data
+        if len(self._rest) > BATCH:
             self._spill(self._reader)
 
     def keys(self) -> tuple[int, ...]:
@@ -132,7 +136,7 @@ class Transcript:
         if self._reader is None:
             return ()
         try:
-            self._read(self._reader, b"".join(self._pieces))
+            self._read(self._reader, self._rest)
             text = self._reader.text()
         except (msgspec.DecodeError, UnicodeDecodeError, OverflowError):
             return ()
@@ -141,32 +145,47 @@ class Transcript:
     def _spill(self, reader: _Reader) -> None:
         """Read the events that are whole; give up on what is too long to keep."""
         if not self._streaming:
-            if self._size > MOST:
+            if len(self._rest) > MOST:
                 self._give_up()
             return
-        data = b"".join(self._pieces)
-        end = data.rfind(b"\n\n") + 2
+        end = self._rest.rfind(b"\n\n") + 2
         try:
-            self._read(reader, data[:end])
+            self._read(reader, self._rest[:end])
         except (msgspec.DecodeError, UnicodeDecodeError):
             self._give_up()
             return
-        self._pieces, self._size = [data[end:]], len(data) - end
-        if reader.size + self._size > MOST:
+        self._rest = self._rest[end:]
+        if reader.size + len(self._rest) > MOST:
             self._give_up()
 
     def _read(self, reader: _Reader, data: bytes) -> None:
         if not self._streaming:
-            reader.take(data)
-            return
-        events = data.replace(b"\r\n", b"\n").split(b"\n\n")
-        chunks = [e[6:] for e in events if e.startswith(b"data: ") and not e.endswith(_DONE)]
-        if chunks:
-            reader.take(*chunks)
+            reader.take(b"[%b]" % data)
+        elif data.startswith(b"data: "):
+            try:
+                reader.take(_listed(data))
+            except msgspec.DecodeError:
+                reader.take(_picked(data))
+        elif data:
+            reader.take(_picked(data))
 
     def _give_up(self) -> None:
         self._reader = None
-        self._pieces = []
+        self._rest = b""
+
+
+def _listed(data: bytes) -> bytes:
+    """The chunks of events as one JSON list, where there is nothing but events of one line: no JSON
+    has a line feed in a string, so that nothing else becomes one."""
+    events = data.removesuffix(_DONE).removesuffix(b"\n\n")
+    return b"[%b]" % events.removeprefix(b"data: ").replace(b"\n\ndata: ", b",")
+
+
+def _picked(data: bytes) -> bytes:
+    """The same, picked out from among comments, other fields and other line ends."""
+    events = data.replace(b"\r\n", b"\n").split(b"\n\n")
+    chunks = [e[6:] for e in events if e.startswith(b"data: ") and not e.endswith(b"[DONE]")]
+    return b"[%b]" % b",".join(chunks)
 
 
 class _OpenAI:
@@ -182,19 +201,23 @@ class _OpenAI:
         self._is_chat = False
         self._whole: Message | None = None
 
-    def take(self, *chunks: bytes) -> None:
-        """Some chunks, or the reply. Read as one list, since each call has its price."""
-        data = b"[%b]" % b",".join(chunks)
-        self.size += len(data) >> 4  # an event has some fifteen times the bytes of its text
-        for reply in _replies.decode(data):
-            self._seen = True
-            for choice in reply.choices:
-                if choice.delta is not None:
-                    self._add(choice.delta)
-                elif choice.message is not None:
-                    self._whole = choice.message
-                else:
-                    self._texts.append(choice.text)
+    def take(self, chunks: bytes) -> None:
+        """Some chunks, or the reply, as one JSON list."""
+        replies = _replies.decode(chunks)
+        self._seen = self._seen or bool(replies)
+        self.size += len(chunks) >> 4  # an event has some fifteen times the bytes of its text
+        choices = [choice for reply in replies for choice in reply.choices]
+        if _TALKS in chunks and not any(map(chunks.__contains__, _THINKS_OR_CALLS)):
+            self._is_chat = True
+            self._texts += [c.delta.content for c in choices if c.delta and c.delta.content]
+            return
+        for choice in choices:
+            if choice.delta is not None:
+                self._add(choice.delta)
+            elif choice.message is not None:
+                self._whole = choice.message
+            else:
+                self._texts.append(choice.text)
 
     def text(self) -> bytes | None:
         """What the next prompt has in its place: canonical text, or token ids."""
@@ -253,18 +276,20 @@ class _Generate:
     def __init__(self, ids: bool) -> None:
         self.size = 0
         self._ids = ids
-        self._last = b""
+        self._last: _Generated | None = None
 
-    def take(self, *chunks: bytes) -> None:
-        """The answer so far, the latest last."""
-        self._last = chunks[-1]
-        self.size = len(self._last)
+    def take(self, chunks: bytes) -> None:
+        """The answer so far, the latest last, as one JSON list."""
+        found = _raws.decode(chunks)
+        if found:
+            self._last = _generated.decode(found[-1])
+            self.size = len(found[-1])
 
     def text(self) -> bytes | None:
         """None where events were not cumulative (`--incremental-streaming-output`)."""
-        reply = _generated.decode(self._last)
-        ids = reply.output_ids
-        if ids is None or len(ids) != reply.meta_info.completion_tokens:
+        reply = self._last
+        ids = reply.output_ids if reply is not None else None
+        if reply is None or ids is None or len(ids) != reply.meta_info.completion_tokens:
             return None
         if self._ids:
             packed = array("I", ids)

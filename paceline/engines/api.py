@@ -68,6 +68,10 @@ class Call(Struct, frozen=True, kw_only=True):
         """Bytes in a base block."""
         return self.block_ids * 4 if self.prompt.is_ids else BLOCK_BYTES
 
+    def prompt_tokens(self, bytes_per_token: float) -> int:
+        """Tokens of all its prompts, text estimated at so many bytes a token."""
+        return self.prompt.tokens + ceil(self.prompt.size / bytes_per_token)
+
     def root(self, seed: bytes) -> bytes:
         """What all keys of prompts that could share a cache with this one come from."""
         if self.prompt.is_ids:
@@ -89,8 +93,9 @@ class Call(Struct, frozen=True, kw_only=True):
         later prompt would quote it."""
         if not self.answer or self.n != 1:
             return None
-        root = xxh3_64_intdigest(self.root(seed))
-        begun = opening(root, request.prefix, self.prompt.data, self.base)
+        keys = request.prefix
+        root = 0 if keys else xxh3_64_intdigest(self.root(seed))
+        begun = opening(root, keys, self.prompt.data, self.base)
         ids = self.prompt.is_ids
         encode = self.encode if ids and self.answer != "generate" else None  # that tells its ids
         return Transcript(begun, self.answer, streaming=self.streaming, ids=ids, encode=encode)
@@ -120,7 +125,7 @@ class Call(Struct, frozen=True, kw_only=True):
             prefix=chain(self.root(seed), cut(prompt.data, self.base)),
             exact=self.encode is not None and not self.variant,
             block_tokens=float(self.block_ids) if prompt.is_ids else BLOCK_BYTES / bytes_per_token,
-            prompt_tokens=prompt.tokens + ceil(prompt.size / bytes_per_token),
+            prompt_tokens=self.prompt_tokens(bytes_per_token),
             max_tokens=self.max_tokens,
             n=self.n,
             streaming=self.streaming,

@@ -43,6 +43,8 @@ class Facts(Struct, frozen=True, kw_only=True):
     max_running: int | None = None
     block_size: int | None = None
     """Tokens in a block (vLLM) or page (SGLang)."""
+    attention: str | None = None
+    """Whose kernels compute the attention of its prefills (SGLang's backends)."""
     started_at: float | None = None
     """The engine's own start time (Unix seconds): another one means that it restarted."""
 

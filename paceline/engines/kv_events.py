@@ -11,15 +11,16 @@ from __future__ import annotations
 import sys
 from array import array
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 from xxhash import xxh3_64_intdigest
 
 from paceline.scheduler.blocks import BOUNDS, MAX_BLOCKS, chain_on
 
 Hash = int | bytes
+TokenId = Annotated[int, Meta(ge=0, lt=2**32)]
 FIRST_GROUP = (None, 0)
 """Models with several kinds of attention have a group of blocks for each; one tells enough."""
 
@@ -28,7 +29,7 @@ class BlockStored(Struct, tag=True):
     """These blocks can be hit from now on."""
 
     block_hashes: list[Hash]
-    token_ids: list[int]
+    token_ids: list[TokenId]
     block_size: int
     parent_block_hash: Hash | None = None
     lora_name: str | None = None

@@ -37,6 +37,8 @@ class ServerInfo(Struct):
     max_prefill_tokens: int | None = None
     max_running_requests: int | None = None
     page_size: int | None = None
+    attention_backend: str | None = None
+    prefill_attention_backend: str | None = None
     dp_size: int = 1
     random_seed: int | None = None
     startup_time: _Startup | None = None
@@ -80,6 +82,7 @@ def facts(replies: Mapping[str, bytes]) -> Facts:
         chunk_tokens=chunk if chunk > 0 else info.max_prefill_tokens,  # -1: not chunked
         max_running=_max_running(info),
         block_size=info.page_size,
+        attention=info.prefill_attention_backend or info.attention_backend,
         started_at=_fingerprint(info),
     )
 

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from paceline.plan.errors import PlanError
-from paceline.plan.files import write
+from paceline.plan.files import write, write_engines
 from paceline.plan.gpu import CARDS
 from paceline.plan.output import as_json, as_text
 from paceline.plan.plan import make_plan
@@ -51,11 +51,13 @@ LOAD = ("requests_per_day", "peak")
 @click.option("--preset", metavar="NAME", help="Step times of the simulator.  [default: scaled]")
 @click.option("--port", metavar="N", type=click.IntRange(1, 65535), help="[default: 8001]")
 @click.option("--out", metavar="DIR", type=FILE, help="Write paceline.toml and engines.sh there.")
+@click.option("--up", "engines", metavar="FILE", type=FILE, help="Write it for `paceline up`.")
 @click.option("--json", "as_object", is_flag=True, help="Print one JSON object and nothing else.")
 def plan(
     model: str | None,
     path: Path | None,
     out: Path | None,
+    engines: Path | None,
     as_object: bool,
     **given: Any,
 ) -> None:
@@ -67,6 +69,7 @@ def plan(
     \b
       paceline plan ./Llama-3.1-8B --gpu h100 --requests-per-day 200000
       paceline plan -c plan.toml --out deploy
+      paceline plan -c plan.toml --up up.toml && paceline up -c up.toml
     """
     try:
         spec, base = _spec(model, path, given)
@@ -75,6 +78,8 @@ def plan(
         if out is not None:
             written = ", ".join(map(str, write(made, out)))
             click.echo(f"written: {written}", err=True)
+        if engines is not None:
+            click.echo(f"written: {write_engines(made, engines)}", err=True)
     except PlanError as error:
         raise click.ClickException(str(error)) from None
 

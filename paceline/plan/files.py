@@ -1,4 +1,4 @@
-"""What a plan is written into: the proxy's configuration and a script that starts the engines."""
+"""What a plan is written into: files for the proxy, for `paceline up`, and a script of engines."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from paceline.plan.errors import PlanError
 from paceline.plan.plan import Plan
-from paceline.plan.settings import Settings, arguments
+from paceline.plan.settings import Settings, arguments, flags
 
 CONFIG = "paceline.toml"
 SCRIPT = "engines.sh"
@@ -29,6 +29,34 @@ def _backend(engine: Settings) -> str:
         f"kv_tokens = {engine.kv_tokens}\n"
         f"max_running = {engine.max_running}\n"
     )
+
+
+def engines_file(plan: Plan) -> str:
+    """A file for `paceline up`: engines in the order in which they must be started."""
+    return "\n".join(_engine(engine) for engine in plan.engines)
+
+
+def _engine(engine: Settings) -> str:
+    model, spec = engine.demand.model, engine.demand.model.spec
+    python = f"python = {json.dumps(spec.python)}\n" if spec.python else ""
+    planned = "".join(f"{name} = {_value(value)}\n" for name, value in flags(engine).items())
+    return (
+        "[[engines]]\n"
+        f'kind = "{spec.engine}"\n'
+        f"model = {json.dumps(model.path)}\n"
+        f"served_name = {json.dumps(spec.name)}\n"
+        f"port = {spec.port}\n"
+        f"{python}"
+        "gpus = [0]\n"
+        f"backend = {{ kv_tokens = {engine.kv_tokens}, max_running = {engine.max_running} }}\n"
+        "[engines.args]\n"
+        f"{planned}"
+    )
+
+
+def _value(flag: str) -> str:
+    """Numbers stand as they are."""
+    return flag if flag.replace(".", "", 1).isdecimal() else json.dumps(flag)
 
 
 def command(engine: Settings) -> str:
@@ -60,6 +88,15 @@ def script(plan: Plan) -> str:
             "done",
         ]
     return "\n".join([*lines, "wait", ""])
+
+
+def write_engines(plan: Plan, path: Path) -> Path:
+    """The file for `paceline up`; PlanError when it cannot be written."""
+    try:
+        path.write_text(engines_file(plan), "utf-8")
+    except OSError as error:
+        raise PlanError(f"{path}: {error.strerror}") from None
+    return path
 
 
 def write(plan: Plan, folder: Path) -> list[Path]:

@@ -9,7 +9,6 @@ from msgspec import Struct
 
 from paceline.plan.fit import STEPS, Demand, whole
 from paceline.plan.gpu import Card
-from paceline.plan.model import Model
 from paceline.plan.overhead import CONTEXT, WORKSPACE
 
 
@@ -74,43 +73,49 @@ def _settings(each: Demand, fraction: float, tokens: int) -> Settings:
 
 def arguments(settings: Settings) -> list[str]:
     """The command that starts it; flags as of vLLM 0.32 and SGLang 0.5.23."""
-    if settings.demand.model.spec.engine == "vllm":
-        return _vllm_arguments(settings)
-    return _sglang_arguments(settings)
-
-
-def _vllm_arguments(settings: Settings) -> list[str]:
     model, spec = settings.demand.model, settings.demand.model.spec
-    return [
-        "vllm", "serve", model.path,
-        "--served-model-name", spec.name,
-        "--port", str(spec.port),
-        "--gpu-memory-utilization", f"{settings.fraction:.3f}",
-        "--max-model-len", str(model.max_model_len),
-        "--max-num-seqs", str(settings.max_running),
-        "--max-num-batched-tokens", str(settings.demand.chunk),
-        *_dtype(model),
-        "--enable-prompt-tokens-details",
-    ]  # fmt: skip
+    loads = {
+        "vllm": ["vllm", "serve", model.path],
+        "sglang": ["python", "-m", "sglang.launch_server", "--model-path", model.path],
+    }
+    named = ["--served-model-name", spec.name, "--port", str(spec.port)]
+    return [*loads[spec.engine], *named, *_words(flags(settings)), *_words(ORDERED[spec.engine])]
 
 
-def _sglang_arguments(settings: Settings) -> list[str]:
-    model, spec = settings.demand.model, settings.demand.model.spec
-    return [
-        "python", "-m", "sglang.launch_server",
-        "--model-path", model.path,
-        "--served-model-name", spec.name,
-        "--port", str(spec.port),
-        "--mem-fraction-static", f"{settings.fraction:.3f}",
-        "--context-length", str(model.max_model_len),
-        "--max-total-tokens", str(settings.kv_tokens),
-        "--max-running-requests", str(settings.max_running),
-        "--chunked-prefill-size", str(settings.demand.chunk),
-        *_dtype(model),
-        "--schedule-policy", "fcfs",
-        "--enable-cache-report",
-    ]  # fmt: skip
+def flags(settings: Settings) -> dict[str, str]:
+    """The flags that were planned, with their values."""
+    sizes = _vllm_sizes if settings.demand.model.spec.engine == "vllm" else _sglang_sizes
+    found = sizes(settings)
+    if settings.demand.model.spec.kv_dtype != "auto":
+        found["kv-cache-dtype"] = "fp8_e4m3"
+    return found
 
 
-def _dtype(model: Model) -> list[str]:
-    return [] if model.spec.kv_dtype == "auto" else ["--kv-cache-dtype", "fp8_e4m3"]
+ORDERED = {
+    "vllm": {"enable-prompt-tokens-details": ""},
+    "sglang": {"schedule-policy": "fcfs", "enable-cache-report": ""},
+}
+"""What lets an engine keep the order it is given and tell what it had cached."""
+
+
+def _vllm_sizes(settings: Settings) -> dict[str, str]:
+    return {
+        "gpu-memory-utilization": f"{settings.fraction:.3f}",
+        "max-model-len": str(settings.demand.model.max_model_len),
+        "max-num-seqs": str(settings.max_running),
+        "max-num-batched-tokens": str(settings.demand.chunk),
+    }
+
+
+def _sglang_sizes(settings: Settings) -> dict[str, str]:
+    return {
+        "mem-fraction-static": f"{settings.fraction:.3f}",
+        "context-length": str(settings.demand.model.max_model_len),
+        "max-total-tokens": str(settings.kv_tokens),
+        "max-running-requests": str(settings.max_running),
+        "chunked-prefill-size": str(settings.demand.chunk),
+    }
+
+
+def _words(options: dict[str, str]) -> list[str]:
+    return [word for name, value in options.items() for word in (f"--{name}", value) if word]

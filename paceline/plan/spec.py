@@ -67,6 +67,8 @@ class ModelSpec(Struct, forbid_unknown_fields=True, kw_only=True):
     """A step-time preset of the simulator, instead of one scaled to this model and card."""
     port: int | None = None
     """Port of its engine; counted up from 8001 unless given."""
+    python: str = ""
+    """Interpreter that has its engine, for `paceline up`."""
 
 
 class PlanSpec(Struct, forbid_unknown_fields=True, kw_only=True):

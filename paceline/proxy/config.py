@@ -28,6 +28,12 @@ class ServerConfig(Struct, forbid_unknown_fields=True, kw_only=True):
     503 before they are read."""
     max_connections: int = 8_000
     """Connections from clients that are served at once; one more is refused with 503."""
+    max_connections_per_address: int = 4_000
+    """Those of one IPv4 address, or of one /64 network of IPv6; one more is refused with 429. 0 for
+    any number."""
+    load_balancers: list[str] = field(default_factory=list)
+    """Addresses and networks, such as `10.0.0.0/24`, to which that does not apply: what stands in
+    front connects for many clients."""
     head_seconds: float = 10.0
     """Longest time for a request's head; then 408."""
     body_seconds: float = 30.0
@@ -245,6 +251,30 @@ class DiscoveryConfig(Struct, forbid_unknown_fields=True, kw_only=True):
     """As in `[[backends]]`."""
 
 
+class FleetConfig(Struct, forbid_unknown_fields=True, kw_only=True):
+    """`[fleet]`: other proxies before the same backends, on other hosts. They tell each other what
+    they send where, over Valkey or Redis; needs `paceline[redis]`."""
+
+    url: str = ""
+    """The store, such as `redis://10.0.0.9:6379/0`, `rediss://` for TLS; no password in it. In no
+    fleet without."""
+    cell: str = "default"
+    """Which proxies share: those of one cell must have the same backends, by the same names."""
+    secret_file: str = ""
+    """File with a secret, the same in all proxies: what makes their block keys, and the salts of
+    `auth.isolate`, equal, and unguessable to whoever reads the store. Needed."""
+    secret_env: str = ""
+    """Environment variable with it instead."""
+    password_file: str = ""
+    """File with the store's password, if it wants one."""
+    password_env: str = ""
+    """Environment variable with it instead."""
+    ca_file: str = ""
+    """Authorities in PEM that vouch for the store, instead of the system's."""
+    interval_seconds: float = 0.05
+    """How often it is told what is new: what the others do not see of a proxy is as old as that."""
+
+
 class ModelConfig(Struct, forbid_unknown_fields=True, kw_only=True):
     """`[[models]]`: what is known of a model, so that prompts need not be estimated."""
 
@@ -255,6 +285,35 @@ class ModelConfig(Struct, forbid_unknown_fields=True, kw_only=True):
     `paceline[tokenizer]`."""
     block_tokens: int = 16
     """Tokens in a block, of the first ones: the engines' block size or a multiple of it."""
+
+
+class RuleConfig(Struct, forbid_unknown_fields=True, kw_only=True):
+    """`[[rules]]`: which model serves a class of requests. The first rule of which all conditions
+    hold counts; a request that meets none keeps its model. Names may have `*` and `?` in them."""
+
+    to: str
+    """The model that serves them: it is what the engine gets as the body's `model`, the one member
+    of a body that the proxy ever replaces."""
+    models: list[str] = field(default_factory=list)
+    """Models asked for, such as `gpt-4o*`; any, or none at all, when empty. Those without `*` and
+    `?` are listed in `/v1/models`, too."""
+    tenants: list[str] = field(default_factory=list)
+    """Whose requests, by key or else by `x-paceline-tenant`; anybody's when empty."""
+    paths: list[str] = field(default_factory=list)
+    """Such as `/v1/chat/completions`; any when empty."""
+    headers: dict[str, str] = field(default_factory=dict)
+    """Headers that a request must have, with their values."""
+    streaming: bool | None = None
+    """Whether the answer is a stream. This and the following are known of scheduled paths only;
+    elsewhere a rule with such a condition does not hold."""
+    min_prompt_tokens: int | None = None
+    """Least prompt, in tokens as estimated for the model asked for."""
+    max_prompt_tokens: int | None = None
+    """Longest prompt."""
+    min_output_tokens: int | None = None
+    """Least `max_tokens` of the request; one that sets none may be of any length."""
+    max_output_tokens: int | None = None
+    """Largest `max_tokens`; a request that sets none is over it."""
 
 
 class Config(Struct, forbid_unknown_fields=True, kw_only=True):
@@ -270,9 +329,12 @@ class Config(Struct, forbid_unknown_fields=True, kw_only=True):
     limits: LimitsConfig = field(default_factory=LimitsConfig)
     log: LogConfig = field(default_factory=LogConfig)
     tracing: TracingConfig = field(default_factory=TracingConfig)
+    fleet: FleetConfig = field(default_factory=FleetConfig)
     models: list[ModelConfig] = field(default_factory=list)
     """Models with a tokenizer; the prompts of others are estimated from their bytes."""
     backends: list[BackendConfig] = field(default_factory=list)
     """Engines; none, and nowhere to look for some, means two embedded emulators."""
     discovery: list[DiscoveryConfig] = field(default_factory=list)
     """Where to look for more engines."""
+    rules: list[RuleConfig] = field(default_factory=list)
+    """Which model serves which requests, where that is not the one asked for."""

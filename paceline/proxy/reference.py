@@ -8,7 +8,13 @@ import msgspec
 from msgspec import Struct
 
 from paceline.policies.describe import Setting, settings, summary
-from paceline.proxy.config import BackendConfig, Config, DiscoveryConfig, ModelConfig
+from paceline.proxy.config import (
+    BackendConfig,
+    Config,
+    DiscoveryConfig,
+    ModelConfig,
+    RuleConfig,
+)
 
 HEAD = """# Configuration
 
@@ -38,13 +44,19 @@ name = "second"
 def reference() -> str:
     """The page, in Markdown."""
     tables = [(f"[{field.name}]", field.type) for field in msgspec.structs.fields(Config)]
-    sections = [_section(name, cls) for name, cls in tables if isinstance(cls, type)]
-    tables = [("[[backends]]", BackendConfig), ("[[discovery]]", DiscoveryConfig)]
-    sections += [_section(name, cls) for name, cls in [*tables, ("[[models]]", ModelConfig)]]
+    sections = [section(name, cls) for name, cls in tables if isinstance(cls, type)]
+    lists = (
+        ("[[backends]]", BackendConfig),
+        ("[[discovery]]", DiscoveryConfig),
+        ("[[models]]", ModelConfig),
+        ("[[rules]]", RuleConfig),
+    )
+    sections += [section(name, cls) for name, cls in lists]
     return "\n".join([HEAD, *sections])
 
 
-def _section(name: str, cls: type[Struct]) -> str:
+def section(name: str, cls: type[Struct]) -> str:
+    """What is said of one table, in Markdown."""
     about = summary(cls).removeprefix(f"`{name}`: ")
     rows = "".join(_row(setting) for setting in settings(cls))
     head = f"## `{name}`\n\n{about[:1].upper()}{about[1:]}\n\n"

@@ -7,6 +7,7 @@ against precision (95% of the exact match at a quarter of the cost of 128).
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import accumulate
 
@@ -31,7 +32,7 @@ def chain(seed: bytes, pieces: Sequence[bytes]) -> tuple[int, ...]:
 
 def chain_on(key: int, pieces: Sequence[bytes]) -> tuple[int, ...]:
     """Keys of the blocks that follow the one with this key."""
-    keys = []
+    keys: list[int] = []
     for piece in pieces:
         key = xxh3_64_intdigest(piece, key)
         keys.append(key)
@@ -43,13 +44,9 @@ def cut(data: bytes, base: int = BLOCK_BYTES, depth: int = 0) -> list[bytes]:
 
     With `depth`, data begins behind so many blocks.
     """
-    pieces = []
-    start = 0
     before = BOUNDS[depth - 1] if depth else 0
-    for bound in BOUNDS[depth:]:
-        end = (bound - before) * base
-        if end > len(data):
-            break
-        pieces.append(data[start:end])
-        start = end
-    return pieces
+    full = bisect_right(BOUNDS, before + len(data) // base, depth)
+    if full <= RUN:  # all of one size
+        return [data[at : at + base] for at in range(0, (full - depth) * base, base)]
+    ends = [(bound - before) * base for bound in BOUNDS[depth:full]]
+    return [data[start:end] for start, end in zip([0, *ends], ends, strict=False)]

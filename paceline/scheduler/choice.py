@@ -5,12 +5,11 @@ from __future__ import annotations
 import random
 from collections.abc import Container, Sequence
 
-from msgspec import Struct
-
 from paceline.scheduler.config import SchedulerConfig
 from paceline.scheduler.entry import Entry
 from paceline.scheduler.estimates import Mean
 from paceline.scheduler.fleet import Backend, Fleet
+from paceline.scheduler.placed import Placed
 from paceline.scheduler.policy import Policy
 from paceline.scheduler.types import Request
 
@@ -69,21 +68,11 @@ class View:
             cached = self.there.get(backend.id, 0)
         else:
             cached, _ = backend.cache.upcoming(entry)
-        load: float = backend.prefill_tokens + REQUEST_COST * len(backend.in_flight)
-        load += backend.spec.load_tokens
+        running = REQUEST_COST * len(backend.in_flight)
+        load = float(backend.prefill_tokens + running + backend.spec.load_tokens)
         if cached < request.prompt_tokens:
             load += OWN_WORK * (request.prompt_tokens - cached)
         return load / backend.prefill_rate.value
-
-
-class Placed(Struct, frozen=True):
-    """Where a request goes; or what it waits for, which is the next event if nothing is said."""
-
-    to: Backend | None = None
-    leader: Entry | None = None
-    busy: Backend | None = None
-    full: bool = False
-    """No KV room: nobody else goes to this backend before this one."""
 
 
 class Choice:
@@ -121,7 +110,7 @@ class Choice:
         if (leader := self._leader(entry, backend)) is not None:
             return Placed(leader=leader)
         if not backend.fits(entry):
-            return Placed(busy=backend, full=True)
+            return Placed(busy=backend, full=backend)
         return Placed(backend)
 
     def may_move(self, entry: Entry, backend: Backend) -> bool:

@@ -31,6 +31,7 @@ class Entry:
         "nodes",
         "output_tokens",
         "owned",
+        "peers",
         "prefill_tokens",
         "request",
         "retried",
@@ -43,10 +44,12 @@ class Entry:
         "work",
     )
 
-    def __init__(self, request: Request, seq: int) -> None:
+    def __init__(self, request: Request, seq: int, *, peers: bool = False) -> None:
         self.request = request
         self.seq = seq
         """Order of arrival."""
+        self.peers = peers
+        """Another proxy sent it: never waits, and no policy knows of it."""
         self.nodes: list[Node] = []
         self.tail_tokens = 0
         """Prompt tokens beyond the last full block: never shared."""

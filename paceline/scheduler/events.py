@@ -13,6 +13,22 @@ class Arrived(Struct, frozen=True, tag=True):
     request: Request
 
 
+class Sent(Struct, frozen=True, tag=True):
+    """Another proxy sent this request to a backend that both have.
+
+    It takes room there, and ends by `Finished` or by `Failed` without `retry`.
+    """
+
+    request: Request
+    backend: str
+
+
+class ProxiesChanged(Struct, frozen=True, tag=True):
+    """So many proxies feed the backends, this one included."""
+
+    proxies: int
+
+
 class Cancelled(Struct, frozen=True, tag=True):
     """The client went away, whether the request was waiting or running."""
 
@@ -91,6 +107,8 @@ class Tick(Struct, frozen=True, tag=True):
 
 Event = (
     Arrived
+    | Sent
+    | ProxiesChanged
     | Cancelled
     | FirstByte
     | Finished

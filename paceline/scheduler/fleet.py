@@ -11,7 +11,7 @@ from paceline.scheduler.estimates import Mean
 from paceline.scheduler.events import CacheReported
 from paceline.scheduler.residency import Residency
 from paceline.scheduler.snapshot import BackendSnapshot
-from paceline.scheduler.trie import Trie
+from paceline.scheduler.trie import PrefixTrie
 from paceline.scheduler.types import BackendSpec, Keys
 
 PREFILL_RATE = 20_000.0
@@ -39,6 +39,8 @@ class Backend:
         """In-flight requests that show no first byte before their end, until `settle` counts them
         as computed; they leave when they end, however late their estimate."""
         self._clear_at = 0.0
+        self.proxies = 1
+        """How many feed it."""
         self.id = spec.id
         self.spec = spec
         self.update(spec)
@@ -76,11 +78,15 @@ class Backend:
         return hungry or self.prefill_tokens < self._feed_tokens
 
     def fits(self, entry: Entry) -> bool:
-        """Whether its work fits into the feed target, and its KV beside that of those in flight."""
+        """Whether its work fits into the feed target, and its KV beside that of those in flight.
+
+        The work counts for each proxy once: the others send as much at the same time, which is
+        heard of too late.
+        """
         if self.hungry:
             return True
         work = entry.request.prompt_tokens - entry.match.get(self.id, 0)
-        if self.prefill_tokens + work > self._feed_tokens:
+        if self.prefill_tokens + work * self.proxies > self._feed_tokens:
             return False
         room = self.kv_room
         return room is None or self.cache.new_tokens(entry) <= room
@@ -167,6 +173,7 @@ class Backend:
             draining=self.spec.draining,
             models=list(self.spec.models or ()),
             in_flight=len(self.in_flight),
+            peers=sum(entry.peers for entry in self.in_flight),
             unstarted=self.unstarted,
             prefill_tokens=self.prefill_tokens,
             prefill_rate=self.prefill_rate.value,
@@ -217,12 +224,13 @@ class Backend:
 class Fleet:
     """All backends by name, those that are leaving included."""
 
-    def __init__(self, config: SchedulerConfig, trie: Trie) -> None:
+    def __init__(self, config: SchedulerConfig, trie: PrefixTrie) -> None:
         self._config = config
         self._trie = trie
         self._backends: dict[str, Backend] = {}
         self.all: list[Backend] = []
         """The same as iteration gives."""
+        self._proxies = 1
         self._serving: dict[str, list[Backend]] = {}
         """By model, as asked for since the last change."""
 
@@ -243,8 +251,16 @@ class Fleet:
             return backend.update(spec)
         cache = Residency(spec.id, self._trie, self._config.recent_requests)
         backend = self._backends[spec.id] = Backend(spec, cache, self._config)
+        backend.proxies = self._proxies
         self.all.append(backend)
         return {}
+
+    def share(self, proxies: int) -> list[Backend]:
+        """So many proxies feed the backends; returns these."""
+        self._proxies = proxies
+        for backend in self.all:
+            backend.proxies = proxies
+        return self.all
 
     def remove(self, id: str) -> Entries:
         """Forget a backend; what still runs there must have been ended before."""

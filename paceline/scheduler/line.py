@@ -61,7 +61,7 @@ class Line:
             heap = buckets[entry.bucket] = []
         item = (entry.key, entry.seq, entry.version, entry)
         heappush(heap, item)
-        if self.round is not None and heap[0] is item:
+        if self.round is not None and heap[0] == item:
             self.round.offer(self, lane, item)
 
     def oldest(self, without: Collection[Entry]) -> Entry | None:

@@ -13,6 +13,7 @@ from typing import Protocol
 from paceline.scheduler.entry import Entry
 from paceline.scheduler.estimates import Mean
 from paceline.scheduler.line import OPEN, Item, Key, Line
+from paceline.scheduler.placed import Placed
 from paceline.scheduler.policy import Policy, View
 from paceline.scheduler.rota import Rota, Round, Turn
 from paceline.scheduler.snapshot import QueueSnapshot
@@ -121,6 +122,18 @@ class WaitQueue:
         """Put an entry in a lane under the key it has; in the open one, so that it is looked at."""
         if lane == OPEN or lane != entry.lane:
             self._place(entry, lane, view)
+
+    def keep(self, entry: Entry, placed: Placed, view: QueueView) -> bool:
+        """Let it wait for what was decided; False if it must look again at the next event."""
+        if placed.leader is not None:
+            self.hold(entry, placed.leader)
+        elif placed.busy is not None:
+            self.park(entry, placed.busy.id, view)
+            if placed.full is not None:
+                self.close(placed.full.id, entry)
+        else:
+            return False
+        return True
 
     def take(self, entry: Entry) -> None:
         """Out of all lanes: it must be removed, parked, held or ranked."""

@@ -16,7 +16,7 @@ from paceline.scheduler.blocks import BOUNDS
 from paceline.scheduler.entry import Entries, Entry
 from paceline.scheduler.estimates import truly_cached
 from paceline.scheduler.events import CacheReported
-from paceline.scheduler.trie import Node, Presence, Trie
+from paceline.scheduler.trie import Node, PrefixTrie, Presence
 from paceline.scheduler.types import Keys, Usage
 
 UNKNOWN_POOL = 4_000_000
@@ -30,7 +30,7 @@ class Residency:
     """The cache of one backend. Methods that change what is cached return the waiting entries
     whose match changed."""
 
-    def __init__(self, id: str, trie: Trie, max_recent: int) -> None:
+    def __init__(self, id: str, trie: PrefixTrie, max_recent: int) -> None:
         self.id = id
         self.capacity: int | None = None
         """Tokens in the pool; None when unknown."""
@@ -88,7 +88,7 @@ class Residency:
         """The entry starts here; `late` caches publish what it computes only at `computed`."""
         self._step += 1
         entry.step = self._step
-        cached = 0
+        fresh: list[Node] = []
         for node in entry.nodes:
             presence = node.at.get(self.id)
             if presence is None:
@@ -97,16 +97,18 @@ class Residency:
             if not presence.flying:
                 self.flying_tokens += node.tokens
             presence.flying += 1
-            if presence.holders:
-                cached += 1
-            elif late:
-                presence.computing[entry] = None
-        self.flying_tokens += entry.tail_tokens + entry.output_tokens
-        self._occupied += entry.tail_tokens + entry.output_tokens
-        if not late:
-            return self.computed(entry)
-        self._hold(entry, cached)
-        return self._shrink()
+            if not presence.holders:
+                fresh.append(node)
+                if late:
+                    presence.computing[entry] = None
+                    continue
+            presence.holders += 1
+        own = entry.tail_tokens + entry.output_tokens
+        self.flying_tokens += own
+        self._occupied += own
+        entry.computed = not late
+        entry.owned = len(entry.nodes) - (len(fresh) if late else 0)
+        return self._tell_waiting([] if late else fresh) | self._shrink()
 
     def computed(self, entry: Entry) -> Entries:
         """The entry's whole prompt can be matched from now on."""
@@ -121,11 +123,13 @@ class Residency:
         for node in entry.nodes:
             presence = node.at[self.id]
             presence.flying -= 1
-            presence.computing.pop(entry, None)
+            if presence.computing:
+                presence.computing.pop(entry, None)
             if not presence.flying:
                 self.flying_tokens -= node.tokens
-        self.flying_tokens -= entry.tail_tokens + entry.output_tokens
-        self._occupied -= entry.tail_tokens + entry.output_tokens
+        own = entry.tail_tokens + entry.output_tokens
+        self.flying_tokens -= own
+        self._occupied -= own
         told = self._told is not None and entry.request.exact
         if output_tokens is None or told or not entry.computed:
             return self._release(entry)
@@ -218,8 +222,12 @@ class Residency:
 
     def _publish(self, entry: Entry) -> Entries:
         """All that the entry has can be matched."""
+        return self._tell_waiting(self._hold(entry))
+
+    def _tell_waiting(self, fresh: list[Node]) -> Entries:
+        """These can be matched from now on."""
         changed: Entries = {}
-        for node in self._hold(entry, len(entry.nodes)):
+        for node in fresh:
             for waiting in node.waiting:
                 waiting.match[self.id] = node.end
             changed.update(node.waiting)
@@ -237,15 +245,16 @@ class Residency:
                 tokens = int(BOUNDS[depth - 1] * request.block_tokens) if depth else 0
                 waiting.match[self.id] = max(tokens, waiting.match[self.id])
 
-    def _hold(self, entry: Entry, upto: int) -> list[Node]:
+    def _hold(self, entry: Entry) -> list[Node]:
+        """Count it as a holder of all its nodes; returns those that had none."""
         fresh = []
-        for node in islice(entry.nodes, entry.owned, upto):
+        for node in islice(entry.nodes, entry.owned, None):
             presence = node.at[self.id]
             presence.computing.pop(entry, None)
             if not presence.holders:
                 fresh.append(node)
             presence.holders += 1
-        entry.owned = upto
+        entry.owned = len(entry.nodes)
         return fresh
 
     def _shrink(self) -> Entries:

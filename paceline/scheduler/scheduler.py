@@ -12,6 +12,7 @@ Rules:
 5. The first request that does not fit into a backend's KV room closes that backend for those behind
    it: letting smaller ones pass evicts what is about to be hit (sglang#394).
 6. While nobody waits, an arrival is placed and sent without entering a queue, to the same effect.
+7. What another proxy sent takes room and may lead; no policy and no limit counts it.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import random
 from collections.abc import Callable
 from typing import Any
 
-from paceline.scheduler.choice import Choice, Placed, View
+from paceline.scheduler.choice import Choice, View
 from paceline.scheduler.config import SchedulerConfig
 from paceline.scheduler.entry import Entry
 from paceline.scheduler.estimates import OutputLengths
@@ -38,7 +39,9 @@ from paceline.scheduler.events import (
     Finished,
     FirstByte,
     LoadReported,
+    ProxiesChanged,
     Reject,
+    Sent,
     Tick,
 )
 from paceline.scheduler.fleet import Backend, Fleet
@@ -46,7 +49,7 @@ from paceline.scheduler.line import OPEN
 from paceline.scheduler.policy import Policy
 from paceline.scheduler.queue import WaitQueue
 from paceline.scheduler.snapshot import Snapshot
-from paceline.scheduler.trie import PrefixTrie, Trie
+from paceline.scheduler.trie import PrefixTrie
 from paceline.scheduler.types import Keys, Request
 from paceline.scheduler.waiting import Waiting
 
@@ -55,7 +58,7 @@ class Scheduler:
     """Holds, orders and places requests. Not thread-safe; `now` must not go backwards."""
 
     def __init__(
-        self, config: SchedulerConfig, policy: Policy, seed: int = 0, trie: Trie | None = None
+        self, config: SchedulerConfig, policy: Policy, seed: int = 0, trie: PrefixTrie | None = None
     ) -> None:
         self.policy = policy
         self._config = config
@@ -72,6 +75,8 @@ class Scheduler:
         self._actions: list[Action] = []
         self._take: dict[type[Event], Callable[[Any, float], None]] = {
             Arrived: self._arrive,
+            Sent: self._hear,
+            ProxiesChanged: self._share,
             Cancelled: self._cancel,
             FirstByte: self._first_byte,
             Finished: self._finish,
@@ -92,7 +97,7 @@ class Scheduler:
         self._take[type(event)](event, now)
         if self._admission.earliest <= now:
             self._expire(now)
-        self._settle(now)
+        self._waiting.settle(now)
         if self._admission.waiting:
             self._serve_all(now)
         return self._actions
@@ -118,15 +123,16 @@ class Scheduler:
     def snapshot(self, now: float) -> Snapshot:
         """The state at `now`, for people and metrics."""
         queues = self._waiting.queues
+        backends = [backend.snapshot() for backend in self._fleet]
         return Snapshot(
             waiting=self._admission.waiting,
             waiting_tokens=self._admission.waiting_tokens,
-            in_flight=len(self._entries) - self._admission.waiting,
+            in_flight=sum(backend.in_flight - backend.peers for backend in backends),
             mean_wait_seconds=self._waiting.mean.value,
             trie_nodes=self._trie.nodes,
             trie_blocks=self._trie.blocks,
             queues=[queue.snapshot(model, now) for model, queue in queues.items()],
-            backends=[backend.snapshot() for backend in self._fleet],
+            backends=backends,
         )
 
     def __repr__(self) -> str:
@@ -143,17 +149,32 @@ class Scheduler:
             self._actions.append(refused)
             return
         calm = self._calm(request, now)
-        entry = self._entries[request.id] = Entry(request, self._seq)
-        self._seq += 1
-        expected = self._outputs.expect(request.model, request.tenant, request.max_tokens)
-        entry.output_tokens = expected * request.n
-        self._arriving = entry
-        self._trie.add(entry)
-        if request.exact:
-            self._fleet.recognise(entry)
+        entry = self._arriving = self._enter(Entry(request, self._seq))
         self._announce(entry)
         if not (calm and self._send_at_once(entry, now)):
             self._waiting.add(entry)
+
+    def _hear(self, event: Sent, now: float) -> None:
+        if event.request.id not in self._entries and event.backend in self._fleet:
+            entry = self._enter(Entry(event.request, self._seq, peers=True))
+            entry.cached = entry.match.get(event.backend, 0)
+            self._waiting.rerank(self._fleet[event.backend].launch(entry, now))
+
+    def _share(self, event: ProxiesChanged, now: float) -> None:
+        for backend in self._fleet.share(event.proxies):
+            self._waiting.open(backend.id)
+
+    def _enter(self, entry: Entry) -> Entry:
+        """It has an id and a place in the trie from now on."""
+        request = entry.request
+        self._entries[request.id] = entry
+        self._seq += 1
+        expected = self._outputs.expect(request.model, request.tenant, request.max_tokens)
+        entry.output_tokens = expected * request.n
+        self._trie.add(entry)
+        if request.exact:
+            self._fleet.recognise(entry)
+        return entry
 
     def _refuse(self, request: Request) -> Reject | None:
         if not self._fleet.knows(request.model):
@@ -198,7 +219,8 @@ class Scheduler:
             output_tokens = entry.output_tokens
         else:
             self._outputs.add(request.model, request.tenant, output_tokens // request.n)
-        self.policy.finished(request, output_tokens)
+        if not entry.peers:
+            self.policy.finished(request, output_tokens)
         cached = event.usage.cached_tokens
         if cached is not None and cached < entry.cached:
             missed = self._fleet[entry.backend].cache.missed(entry, event.usage)
@@ -259,13 +281,6 @@ class Scheduler:
         while (entry := self._admission.pop_expired(now)) is not None:
             self._reject(entry, "deadline", self._admission.retry_after(now))
 
-    def _settle(self, now: float) -> None:
-        """Prefills that nobody sees end."""
-        for backend in self._fleet.all:
-            if backend.blind and backend.settles_at() <= now:
-                self._waiting.open(backend.id)
-                self._waiting.rerank(backend.settle(now))
-
     # Where a request is
 
     def _in_flight(self, id: str) -> Entry | None:
@@ -303,7 +318,7 @@ class Scheduler:
         """Whether this arrival competes with nobody and may be sent at once."""
         if self._admission.waiting or self._admission.expiry(request) <= now:
             return False
-        self._settle(now)
+        self._waiting.settle(now)
         return True
 
     def _send_at_once(self, entry: Entry, now: float) -> bool:
@@ -344,10 +359,12 @@ class Scheduler:
                 self._dispatch(entry, placed.to, reason, now)
                 if not placed.to.wants_more():
                     wanting.pop(placed.to.id, None)
-            elif not self._keep(queue, entry, placed, wanting):
+            elif not queue.keep(entry, placed, self._view):
                 queue.take(entry)
                 tried[entry] = None
                 deferred.append(entry)
+            elif placed.full is not None:
+                wanting.pop(placed.full.id, None)
         for entry in deferred:
             queue.park(entry, OPEN, self._view)
         self._feed_hungry(queue, wanting, now)
@@ -359,21 +376,6 @@ class Scheduler:
             entry = next((e for e in elders if self._choice.may_move(e, backend)), None)
             if entry is not None:
                 self._dispatch(entry, backend, "moved", now)
-
-    def _keep(
-        self, queue: WaitQueue, entry: Entry, placed: Placed, wanting: dict[str, Backend]
-    ) -> bool:
-        """Let it wait for what was decided; False if it must look again at the next event."""
-        if placed.leader is not None:
-            queue.hold(entry, placed.leader)
-            return True
-        if placed.busy is None:
-            return False
-        queue.park(entry, placed.busy.id, self._view)
-        if placed.full:
-            queue.close(placed.busy.id, entry)
-            wanting.pop(placed.busy.id, None)
-        return True
 
     def _dispatch(self, entry: Entry, backend: Backend, reason: str, now: float) -> None:
         request = entry.request

@@ -21,6 +21,8 @@ class BackendSnapshot(Struct, kw_only=True):
     recent_requests: int
     exact: bool
     """Whether the engine tells what its cache holds."""
+    peers: int = 0
+    """Requests in flight that other proxies sent."""
 
 
 class QueueSnapshot(Struct, kw_only=True):
@@ -38,6 +40,7 @@ class Snapshot(Struct, kw_only=True):
     waiting: int
     waiting_tokens: int
     in_flight: int
+    """This proxy's own."""
     mean_wait_seconds: float
     trie_nodes: int
     trie_blocks: int

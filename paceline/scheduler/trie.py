@@ -11,8 +11,6 @@ of which pygtrie's own insertion and removal take 70; 40 us here. 128k tokens: 2
 
 from __future__ import annotations
 
-from typing import Protocol
-
 from paceline.scheduler.blocks import BOUNDS
 from paceline.scheduler.entry import Entries, Entry
 
@@ -70,52 +68,6 @@ class Node:
     def _bound(self, blocks: int, start: int) -> int:
         """Tokens up to the end of the node's first `blocks` blocks: at least one a block."""
         return max(start + blocks, int(BOUNDS[self.depth + blocks - 1] * self.block))
-
-
-class Trie(Protocol):
-    """What the scheduler needs of a trie."""
-
-    @property
-    def nodes(self) -> int:
-        """Nodes there are."""
-        ...
-
-    @property
-    def blocks(self) -> int:
-        """Blocks in all nodes: what its memory is proportional to, about 250 bytes each."""
-        ...
-
-    def add(self, entry: Entry) -> None:
-        """Give the entry its nodes and note what is cached of it on each backend."""
-        ...
-
-    def match(self, entry: Entry) -> None:
-        """Note anew what is cached of the entry's prompt on each backend."""
-        ...
-
-    def extend(self, entry: Entry, keys: tuple[int, ...]) -> None:
-        """Give the entry nodes for more blocks: `keys` begin with those of its prompt."""
-        ...
-
-    def cut(self, entry: Entry, depth: int) -> int:
-        """Which of the entry's nodes is the first behind so many blocks; one across is split."""
-        ...
-
-    def find(self, key: int) -> Node | None:
-        """The node with this block."""
-        ...
-
-    def wait(self, entry: Entry) -> None:
-        """Let the entry wait below its nodes: its match is kept up to date from now on."""
-        ...
-
-    def leave(self, entry: Entry) -> None:
-        """The entry no longer waits."""
-        ...
-
-    def drop(self, entry: Entry) -> None:
-        """The entry uses its nodes no more: those without users go."""
-        ...
 
 
 class PrefixTrie:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import inf
+
 from paceline.scheduler.admission import Admission
 from paceline.scheduler.choice import View
 from paceline.scheduler.config import SchedulerConfig
@@ -11,20 +13,21 @@ from paceline.scheduler.fleet import Fleet
 from paceline.scheduler.line import OPEN
 from paceline.scheduler.policy import Policy
 from paceline.scheduler.queue import WaitQueue
-from paceline.scheduler.trie import Trie
+from paceline.scheduler.trie import PrefixTrie
 
 
 class Waiting:
     """The waiting requests of all models. A queue is there only while somebody waits in it."""
 
     def __init__(
-        self, config: SchedulerConfig, policy: Policy, fleet: Fleet, trie: Trie, view: View
+        self, config: SchedulerConfig, policy: Policy, fleet: Fleet, trie: PrefixTrie, view: View
     ) -> None:
         self.admission = Admission(config)
         self.queues: dict[str, WaitQueue] = {}
         """By model."""
         self.mean = Mean(0.0)
         """Seconds that requests waited of late, those that did not have to included."""
+        self._settled_at = -inf
         self._patience = config.follower_max_seconds
         self._policy = policy
         self._fleet = fleet
@@ -97,6 +100,19 @@ class Waiting:
         queue = self.queues.get(leader.request.model)
         if queue is not None:
             queue.release(leader, self._view)
+
+    def settle(self, now: float) -> None:
+        """Count prefills that nobody sees end as done once their time is past.
+
+        What begins at an instant does not end at the same.
+        """
+        if now == self._settled_at:
+            return
+        self._settled_at = now
+        for backend in self._fleet.all:
+            if backend.blind and backend.settles_at() <= now:
+                self.open(backend.id)
+                self.rerank(backend.settle(now))
 
     def release_late(self, now: float) -> None:
         """Followers run out of patience with a leader that shows no sign of life."""

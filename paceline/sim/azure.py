@@ -11,6 +11,8 @@ from paceline.sim.rows import BadRow, Rows
 from paceline.sim.workload import Turn, Workload, fresh, single
 
 HEADER = b"TIMESTAMP,ContextTokens,GeneratedTokens"
+MOST_TOKENS = 2**24
+"""In a prompt or an answer: more than any model's context, and what memory holds."""
 
 
 class _Line(Struct):
@@ -55,6 +57,6 @@ def _time(text: str) -> datetime:
 
 
 def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise BadRow(f"`{text}` is not a positive number of tokens")
+    if not text.isdecimal() or len(text) > 9 or not 1 <= int(text) <= MOST_TOKENS:
+        raise BadRow(f"`{text[:40]}` is not a number of tokens from 1 to {MOST_TOKENS}")
     return int(text)

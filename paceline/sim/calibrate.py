@@ -17,7 +17,7 @@ from msgspec import Struct, structs
 
 from paceline.engines.measure.measurement import Measurement
 from paceline.engines.model.engine import EngineConfig, ModelKind
-from paceline.engines.model.presets import Preset
+from paceline.engines.model.presets import TRITON_PAD, Preset
 from paceline.engines.model.steptime import StepTime, Work
 from paceline.sim.calibration import Calibration
 from paceline.sim.frontend import FRONTENDS, SERIAL, FrontendTime
@@ -28,8 +28,8 @@ PULL = 0.02
 OUTLIER = 0.04
 """Relative error from which a measurement's cost grows linearly, not as the square (Huber)."""
 BUSY = 1.05
-"""What an H100 showed over recorded runs. Not fitted: the only rows with prefills that follow one
-another are bursts, and they say 1.10, which no longer run bears out."""
+"""What an H100 showed over recorded runs of both engines. Not fitted: the only rows with prefills
+that follow one another are bursts, and they say 1.10, which no longer run bears out."""
 HOST = 50.0
 """Where the fit of `host` starts, in microseconds, when the preset has none."""
 STEP_FIELDS = ("c0", "tw", "k", "a", "b", "g", "host", "again")
@@ -54,10 +54,19 @@ def calibrate(engine: ModelKind, paths: Iterable[Path], preset: Preset) -> Calib
 
 
 def calibrated(
-    engine: ModelKind, measured: Sequence[Measurement], preset: Preset, chunk: int = CHUNK
+    engine: ModelKind,
+    measured: Sequence[Measurement],
+    preset: Preset,
+    chunk: int = CHUNK,
+    attention: str | None = None,
 ) -> Calibration:
-    """Fit to measurements of an engine that prefills up to `chunk` tokens a step."""
+    """Fit to measurements of an engine that prefills up to `chunk` tokens a step.
+
+    `attention` is what SGLang says its backend is: measurements cannot tell that one pads.
+    """
     start = preset.vllm if engine == "vllm" else preset.sglang
+    if attention == "triton":
+        start = structs.replace(start, pad=TRITON_PAD)
     found = fit(measured, start, FRONTENDS[engine], chunk)
     errors: dict[str, list[float]] = {}
     for m in measured:
@@ -81,11 +90,11 @@ def fit(
     base = [*_steps(start), *(getattr(front, name) for name in FRONTEND_FIELDS)]
 
     def residuals(logs: Sequence[float]) -> list[float]:
-        found = _coefficients(start, base, logs)
+        found = _coefficients(start, front, base, logs)
         errors = [_huber(predict(m, found, chunk) / m.seconds - 1) for m in measured]
         return errors + [PULL * value for value in logs]
 
-    return _coefficients(start, base, minimise(residuals, [0.0] * len(base)))
+    return _coefficients(start, front, base, minimise(residuals, [0.0] * len(base)))
 
 
 def predict(measured: Measurement, found: Coefficients, chunk: int = CHUNK) -> float:
@@ -99,9 +108,12 @@ def predict(measured: Measurement, found: Coefficients, chunk: int = CHUNK) -> f
     if measured.kind == "lone":
         return alone
     each = frontend.request + SERIAL * frontend.token * measured.prompt
-    ready = outside + frontend.burst + each * (measured.batch - 1)
-    others = map(time.seconds, _prefills(measured, measured.batch - 1, chunk))
-    return max(alone, ready) + found.busy * sum(others)
+    whole = outside + frontend.burst + each * (measured.batch - 1)
+    others = [time.seconds(work) for work in _prefills(measured, measured.batch - 1, chunk)]
+    if frontend.reads == 1.0:
+        return max(alone, whole) + found.busy * sum(others)
+    handed_on = outside + frontend.burst + frontend.reads * each * (measured.batch - 1)
+    return max(handed_on + first + found.busy * sum(others), whole + found.busy * others[-1])
 
 
 def _decodes(measured: Measurement) -> list[Work]:
@@ -140,11 +152,14 @@ def _steps(start: StepTime) -> list[float]:
     return [max(value, LEAST) for value in values.values()]
 
 
-def _coefficients(start: StepTime, base: Sequence[float], logs: Sequence[float]) -> Coefficients:
+def _coefficients(
+    start: StepTime, start_front: FrontendTime, base: Sequence[float], logs: Sequence[float]
+) -> Coefficients:
     values = [value * exp(x) for value, x in zip(base, logs, strict=True)]
     step = dict(zip(STEP_FIELDS, values[: len(STEP_FIELDS)], strict=True))
     front = dict(zip(FRONTEND_FIELDS, values[len(STEP_FIELDS) :], strict=True))
-    return Coefficients(structs.replace(start, s=1.0, **step), FrontendTime(**front), BUSY)
+    frontend = structs.replace(start_front, **front)
+    return Coefficients(structs.replace(start, s=1.0, **step), frontend, BUSY)
 
 
 def _huber(error: float) -> float:

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from paceline.engines.measure.client import CannotMeasure
-from paceline.engines.measure.run import Measured, Progress, measure
+from paceline.engines.measure.run import Progress, measure
 from paceline.engines.model.engine import ModelKind
 from paceline.engines.model.presets import PRESETS, Preset
 from paceline.policies.decode import hint
@@ -96,11 +96,10 @@ def _from_engine(
         raise click.ClickException(f"{url} is {kind}, not {engine}")
     for why, count in measured.left_out.items():
         click.echo(f"{count} points left out: {why}", err=True)
-    return calibrated(kind, measured.measurements, preset, chunk or _chunk(measured))
-
-
-def _chunk(measured: Measured) -> int:
-    return measured.engine.chunk_tokens or CHUNK
+    said = measured.engine
+    return calibrated(
+        kind, measured.measurements, preset, chunk or said.chunk_tokens or CHUNK, said.attention
+    )
 
 
 def _bar(stack: ExitStack) -> Callable[[int], Progress]:

@@ -12,6 +12,7 @@ import click
 
 from paceline.engines.model.engine import EngineConfig, EnginePolicy, ModelKind
 from paceline.engines.model.presets import PRESETS
+from paceline.engines.model.sglang_release import RELEASES
 from paceline.policies.decode import SettingError, hint
 from paceline.policies.registry import PolicyError
 from paceline.sim.calibration import Calibration, CalibrationError, read_calibration
@@ -74,6 +75,9 @@ def counts_listed(ctx: click.Context, param: click.Parameter, value: str | None)
 @click.option("--max-batched-tokens", metavar="N", type=COUNT, default=8192, help="A step's.")
 @click.option("--max-seqs", metavar="N", type=COUNT, help="Requests an engine runs at once.")
 @click.option("--engine-policy", metavar="NAME", default="fcfs", help="The engine's own order.")
+@click.option(
+    "--sglang", "release", type=click.Choice(list(RELEASES)), help="Its release.  [default: 0.5.23]"
+)
 @click.option("--seeds", metavar="N", type=COUNT, help="Runs a cell.  [default: 5; trace: 1]")
 @click.option("--slo-ttft", metavar="S", type=POSITIVE, help="For goodput, in seconds.")
 @click.option("--slo-tpot", metavar="S", type=POSITIVE, help="For goodput, in seconds.")
@@ -149,6 +153,8 @@ def _engine(given: dict[str, Any], calibration: Calibration | None) -> EngineCon
     known = ENGINE_POLICIES[kind]
     if order not in known:
         raise click.ClickException(f"{kind} has no policy `{order}`; {hint(order, list(known))}")
+    if given["release"] and kind != "sglang":
+        raise click.ClickException("--sglang needs --engine sglang")
     preset = PRESETS[name]
     return EngineConfig(
         kind=kind,
@@ -158,6 +164,7 @@ def _engine(given: dict[str, Any], calibration: Calibration | None) -> EngineCon
         chunk_tokens=given["max_batched_tokens"],
         max_running=given["max_seqs"],
         policy=order,
+        release=given["release"] or EngineConfig().release,
     )
 
 

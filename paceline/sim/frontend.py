@@ -1,8 +1,9 @@
 """What happens to a request at an engine before its scheduler sees it: HTTP, parsing, tokens, IPC.
 
-One API server process works off what has arrived, in turns, and hands it on together; who comes
+One API server process works off what has arrived, in turns. vLLM's hands it on together; who comes
 soon joins, who comes later is its next batch. So a request alone is delayed by some milliseconds
 and a burst by one or two for each of its requests, but for its first, which goes ahead alone.
+SGLang's reads all bodies that have come and then hands them on one by one.
 """
 
 from __future__ import annotations
@@ -36,10 +37,14 @@ class FrontendTime(Struct, frozen=True, kw_only=True):
     """Of the API server for each request; a burst waits for its last."""
     burst: float = 0.017
     """More, once, when several came together."""
+    reads: float = 1.0
+    """Part of the work that is done for all who came before the first of them is handed on; the
+    rest is done one by one. At 1 the first goes ahead alone."""
 
 
-SGLANG = FrontendTime(request=0.4e-3, token=0.4e-6)
-"""SGLang 0.5.16 works off such a burst in 0.3 to 0.4 s."""
+SGLANG = FrontendTime(request=0.4e-3, token=0.4e-6, reads=0.5)
+"""SGLang 0.5.16 works off such a burst in 0.3 to 0.4 s; its first prefill begins after half of it,
+and those that follow find more and more requests."""
 FRONTENDS: dict[ModelKind, FrontendTime] = {"vllm": FrontendTime(), "sglang": SGLANG}
 
 
@@ -60,7 +65,11 @@ class Frontend:
 
     def submit(self, request: SequenceRequest, driver: Driver) -> None:
         """A request came in at `driver.now`."""
-        if not self._batch:
+        if self._time.reads < 1.0:
+            self._waiting.append(request)
+            if driver.now >= self._done and len(self._waiting) == 1:
+                driver.at(driver.now, partial(self._read, driver))  # after all of this instant
+        elif not self._batch:
             self._work_off([request], driver)  # alone, even when others come in the same instant
             self._open_until = driver.now
         elif driver.now < self._open_until:
@@ -68,6 +77,24 @@ class Frontend:
             self._done += self._work(request)
         else:
             self._waiting.append(request)
+
+    def _read(self, driver: Driver) -> None:
+        """Read all who wait, then hand them on one by one."""
+        batch, self._waiting = self._waiting, []
+        if not batch:
+            return
+        each = [self._work(request) for request in batch]
+        self._done = driver.now + self._time.reads * sum(each)
+        latency = self._time.latency + (self._time.burst if len(batch) > 1 else 0.0)
+        for request, work in zip(batch, each, strict=True):
+            self._done += (1 - self._time.reads) * work
+            self._hand_on(request, self._done + latency, driver)
+        driver.at(self._done, partial(self._read, driver))
+
+    def _hand_on(self, request: SequenceRequest, at: float, driver: Driver) -> None:
+        ready = at + (1 - SERIAL) * self._time.token * len(request.prompt)
+        self._handed_on = max(self._handed_on, ready)  # in order: one pipe leads to the engine
+        driver.at(self._handed_on, partial(self._deliver, request))
 
     def _work(self, request: SequenceRequest) -> float:
         return self._time.request + SERIAL * self._time.token * len(request.prompt)
@@ -85,9 +112,7 @@ class Frontend:
         batch, self._batch = self._batch, []
         latency = self._time.latency + (self._time.burst if len(batch) > 1 else 0.0)
         for request in batch:
-            ready = driver.now + latency + (1 - SERIAL) * self._time.token * len(request.prompt)
-            self._handed_on = max(self._handed_on, ready)  # in order: one pipe leads to the engine
-            driver.at(self._handed_on, partial(self._deliver, request))
+            self._hand_on(request, driver.now + latency, driver)
         if self._waiting:
             waiting, self._waiting = self._waiting, []
             self._work_off(waiting, driver)

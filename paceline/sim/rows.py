@@ -41,7 +41,8 @@ class Rows:
                 parsed = parse(line)
             except ValueError as error:
                 if not self._skip_bad:
-                    raise TraceError(f"{self.path}:{number}: {error}") from None
+                    reason = " ".join(str(error).split())  # it may quote the row
+                    raise TraceError(f"{self.path}:{number}: {reason}") from None
                 self.skipped += 1
                 continue
             yield parsed

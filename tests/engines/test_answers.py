@@ -43,7 +43,7 @@ def noted(call: Call, *pieces: bytes) -> tuple[int, ...]:
     gathered = transcript(call)
     assert gathered is not None
     for piece in pieces:
-        gathered.add([piece], len(piece))
+        gathered.add(piece)
     return gathered.keys()
 
 
@@ -115,6 +115,17 @@ def test_a_stream_says_the_same_as_a_whole_answer() -> None:
     assert noted(turn, payload.replace(b"\n\n", b"\r\n\r\n")) == expected
     pieces = [payload[at : at + 7] for at in range(0, len(payload), 7)]
     assert noted(turn, *pieces) == expected
+
+
+@pytest.mark.parametrize("more", [{}, {"reasoning_content": None, "tool_calls": None}])
+def test_plain_text_is_gathered_as_engines_write_it(more: Json) -> None:
+    """Without spaces, one event a chunk; what only looks like an event within a text is text."""
+    said = ["say ", "data: ", "\n\ndata: {}", " twice"] * 60
+    chunks = [{"choices": [{"index": 0, "delta": {"content": text} | more}]} for text in said]
+    events = [b"data: %b\n\n" % json.dumps(one, separators=(",", ":")).encode() for one in chunks]
+    keys = noted(chat(QUESTION, stream=True), *events, b"data: [DONE]\n\n")
+    assert keys == noted(chat(QUESTION), whole({"content": "".join(said)}))
+    assert len(keys) > len(prefix(chat(QUESTION)))
 
 
 @pytest.mark.parametrize("arguments", ['{"a":"é"}', '{ "a": "\\u00e9" }', {"a": "é"}])

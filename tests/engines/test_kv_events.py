@@ -118,6 +118,14 @@ def test_blocks_that_tokens_alone_do_not_find_have_no_keys(more: Any) -> None:
     assert mirror().apply([event]).stored == ()
 
 
+@pytest.mark.parametrize("id", [-1, 2**32])
+def test_token_ids_have_32_bits(id: int) -> None:
+    """A message with others is not understood."""
+    batch = [0.0, [msgspec.structs.replace(stored(IDS[:16], 16), token_ids=[id] * 16)], None]
+    with pytest.raises(msgspec.ValidationError):
+        decode(msgspec.msgpack.encode(batch))
+
+
 def test_an_adapter_has_keys_of_its_own() -> None:
     """Its name is a model's name in requests; vLLM repeats it with each block."""
     follow = mirror("lora")

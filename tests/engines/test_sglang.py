@@ -48,6 +48,13 @@ def test_ranks_add_up() -> None:
     assert (facts.kv_tokens, facts.max_running) == (2000, 100)
 
 
+def test_who_computes_the_attention_of_prefills() -> None:
+    """The backend of prefills where they have one of their own."""
+    assert sglang.facts(info(attention_backend="fa3")).attention == "fa3"
+    both = {"attention_backend": "fa3", "prefill_attention_backend": "triton"}
+    assert sglang.facts(info(**both)).attention == "triton"
+
+
 def test_without_chunks_a_step_is_bounded_by_its_prefill_limit() -> None:
     """-1 turns chunked prefill off."""
     fields = {"chunked_prefill_size": -1, "max_prefill_tokens": 16384}

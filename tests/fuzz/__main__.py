@@ -12,19 +12,18 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from tests.fuzz.targets import SEEDS, TARGETS
-
 
 def main() -> None:
     """Fuzz one target."""
     atheris: Any = import_module("atheris")
+    with atheris.instrument_imports(include=["paceline"]):
+        from tests.fuzz.targets import SEEDS, TARGETS
     if len(sys.argv) < 2 or sys.argv[1] not in TARGETS:
         sys.exit(f"usage: python -m tests.fuzz {'|'.join(TARGETS)} [OPTION]...")
     name = sys.argv.pop(1)
     corpus = Path(tempfile.mkdtemp(prefix=f"fuzz-{name}-"))
     for number, seed in enumerate(SEEDS[name]):
         (corpus / f"seed{number}").write_bytes(seed)
-    atheris.instrument_all()
     atheris.Setup([sys.argv[0], "-runs=100000", *sys.argv[1:], str(corpus)], TARGETS[name])
     atheris.Fuzz()
 

@@ -6,11 +6,20 @@ finds.
 
 from __future__ import annotations
 
+import asyncio
 import tempfile
 from collections.abc import Callable
+from math import isfinite
 from pathlib import Path
 
+from msgspec import DecodeError
+from msgspec.msgpack import encode
+
 from paceline.engines import api
+from paceline.engines.kv_events import Mirror, decode
+from paceline.engines.prometheus import samples
+from paceline.lint.errors import LintError
+from paceline.lint.log import read_log
 from paceline.proxy.access.keys import BadKeys, Keys
 from paceline.proxy.access.salts import FIELDS, Salts
 from paceline.proxy.http.framing import BadFraming, Chunked
@@ -19,6 +28,7 @@ from paceline.proxy.process.load import ConfigError, load_config
 from paceline.proxy.serving.usage import read_usage
 from paceline.sim.rows import TraceError
 from paceline.sim.traces import open_trace
+from tests.fuzz.wire import GOOD, play
 
 SEED = b"s" * 16
 PATHS = sorted(api.PATHS)
@@ -41,9 +51,38 @@ def body(data: bytes) -> None:
         assert again.variant != call.variant
 
 
+def connection(data: bytes) -> None:
+    """What a client sends: the same requests however it is cut, and no failure inside."""
+    whole, statuses = asyncio.run(play([data]))
+    middle = len(data) // 2
+    parts, others = asyncio.run(play([data[:middle], data[middle:]]))
+    assert b"500" not in statuses + others
+    understood = min(len(whole), len(parts))
+    assert whole[:understood] == parts[:understood]
+
+
 def config(data: bytes) -> None:
     """A configuration file: ConfigError, in one line, or a configuration."""
     _with_file(data, ".toml", lambda path: load_config(path), ConfigError)
+
+
+def events(data: bytes) -> None:
+    """A message with KV events: DecodeError, or a change of what is mirrored."""
+    try:
+        batch = decode(data)
+    except (DecodeError, UnicodeDecodeError):
+        return
+    Mirror({None: SEED}, 16).apply(batch.events)
+
+
+def metrics(data: bytes) -> None:
+    """An engine's `/metrics`: numbers or none."""
+    assert all(isfinite(value) for _, value in samples(data, "vllm:a"))
+
+
+def prompts(data: bytes) -> None:
+    """A log of requests to be linted: LintError or entries."""
+    _with_file(data, ".jsonl", read_log, LintError)
 
 
 def trace(data: bytes) -> None:
@@ -86,9 +125,15 @@ def usage(data: bytes) -> None:
 
 
 TARGETS: dict[str, Callable[[bytes], None]] = {
-    target.__name__: target for target in (body, chunks, config, keys, reply, trace, usage)
+    target.__name__: target
+    for target in (
+        *(body, chunks, config, connection, events, keys),
+        *(metrics, prompts, reply, trace, usage),
+    )
 }
 
+
+STORED = {"type": "BlockStored", "block_hashes": [1], "token_ids": [5] * 16, "block_size": 16}
 
 SEEDS: dict[str, tuple[bytes, ...]] = {
     "body": (
@@ -98,6 +143,17 @@ SEEDS: dict[str, tuple[bytes, ...]] = {
     ),
     "chunks": (b"5;a=b\r\nhello\r\n0\r\nX: y\r\n\r\n",),
     "config": (b'[server]\nport = 1\n[[backends]]\nurl = "http://a:1"\nmodels = ["m"]\n',),
+    "connection": (
+        b"POST /x HTTP/1.1\r\nHost: p\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n"
+        + GOOD,
+        b"POST /x HTTP/1.1\r\nHost: p\r\nContent-Length: 2\r\n\r\n{}" + GOOD * 2,
+    ),
+    "events": (
+        encode([0.0, [{"type": "BlockRemoved", "block_hashes": [1, b"2"]}], None]),
+        encode([0.0, [STORED, {"type": "AllBlocksCleared"}], None]),
+    ),
+    "metrics": (b'vllm:a{b="c"} 1.5\nvllm:a_sum NaN\n# HELP\nvllm:a 2',),
+    "prompts": (b'{"body":{"prompt":"a"},"tenant":"t"}\n',),
     "keys": (b"acme sha256:" + b"0" * 64 + b" # one\n",),
     "reply": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n",),
     "trace": (

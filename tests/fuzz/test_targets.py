@@ -105,6 +105,8 @@ rows = st.lists(
 @given(rows.map(lambda lines: b"\n".join(map(encoded, lines))))
 @example(b'{"tim\x94": 0, "hash_ids": [1, 2]}')
 @example(b"[" * 100_000)
+@example(b'{"time": 0, "event": {"type": "Fi\\nished", "id": "a"}}')
+@example(b"TIMESTAMP,ContextTokens,GeneratedTokens\n2024-11-10,411111111111111111,10\n")
 @settings(max_examples=100)
 def test_traces(data: bytes) -> None:
     """Whatever a row says."""

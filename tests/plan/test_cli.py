@@ -101,3 +101,18 @@ def test_files_that_cannot_be_written(tmp_path: Path) -> None:
     )
     assert result.exit_code == 1
     assert "deploy: Not a directory" in result.stderr
+
+
+def test_a_file_for_up(tmp_path: Path) -> None:
+    """`--up` writes what `paceline up` starts: the planned flags, one engine after the other."""
+    result = run("-c", str(DATA / "three.toml"), "--up", str(tmp_path / "up.toml"))
+    assert result.exit_code == 0, result.output
+    started = CliRunner().invoke(cli, ["up", "-c", str(tmp_path / "up.toml"), "--dry-run"])
+    assert started.exit_code == 0, started.output
+    for line, flag in zip(
+        started.stdout.splitlines(),
+        ("--context-length 2048", "--max-model-len 8192", "--max-model-len 4096"),
+        strict=True,
+    ):
+        assert line.startswith("CUDA_VISIBLE_DEVICES=0 ")
+        assert flag in line

@@ -6,13 +6,14 @@ import contextlib
 import json
 import time
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import aiohttp
 from prometheus_client.parser import text_string_to_metric_families
 
+from paceline.up.command import flags
 from tests.real import layout, tiny_llama
 from tests.real.process import Process, free_port
 
@@ -63,71 +64,65 @@ def command(kind: layout.Kind, model: Path, port: int, kv: dict[str, str]) -> li
 
     `kv`: where it publishes KV events and replays them.
     """
-    options = (_vllm if kind == "vllm" else _sglang)(model, port)
+    where = {"served-model-name": MODEL, "host": "127.0.0.1", "port": port}
     config: dict[str, object] = {"publisher": "zmq", **kv}
     if kind == "vllm":
         config["enable_kv_cache_events"] = True
-    events = ["--kv-events-config", json.dumps(config)]
-    return [str(layout.python(kind)), "-m", *options, *events]
+    events = {"kv-events-config": json.dumps(config)}
+    loaded = {"model" if kind == "vllm" else "model-path": model}
+    words = flags({**loaded, **where, **options(kind), **events})
+    return [str(layout.python(kind)), "-m", PROGRAMS[kind], *words]
 
 
-def _vllm(model: Path, port: int) -> list[str]:
-    options = {
-        "model": model,
-        "served-model-name": MODEL,
-        "dtype": "float32",  # bfloat16 rounds differently for another batch, and another word wins
-        "host": "127.0.0.1",
-        "port": port,
-        "max-model-len": tiny_llama.CONTEXT,
-        "block-size": BLOCK_SIZE["vllm"],
-        "num-gpu-blocks-override": POOL_TOKENS // BLOCK_SIZE["vllm"],
-        "max-num-batched-tokens": CHUNK_TOKENS,
-        "max-num-seqs": MAX_RUNNING,
-        "tool-call-parser": "hermes",
-        "uvicorn-log-level": "warning",
-        # In the engine's process. As two, they wait for each other spinning, and on two cores the
-        # HTTP server gets no time until they are idle. `uni`, its short name, is refused on CPUs.
-        "distributed-executor-backend": "vllm.v1.executor.uniproc_executor.UniProcExecutor",
-        # Or an argmax that falls on a space repeats it to the end.
-        "structured-outputs-config": '{"backend": "xgrammar", "disable_any_whitespace": true}',
-    }
-    switches = ["enforce-eager", "enable-prompt-tokens-details", "enable-auto-tool-choice"]
-    return ["vllm.entrypoints.openai.api_server", *_flags(options, switches)]
+PROGRAMS: dict[layout.Kind, str] = {
+    "vllm": "vllm.entrypoints.openai.api_server",
+    "sglang": "sglang.launch_server",
+}
 
 
-def _sglang(model: Path, port: int) -> list[str]:
-    options = {
-        "model-path": model,
-        "served-model-name": MODEL,
-        "dtype": "float32",
-        "device": "cpu",
-        "attention-backend": "torch_native",
-        "host": "127.0.0.1",
-        "port": port,
-        "context-length": tiny_llama.CONTEXT,
-        "page-size": BLOCK_SIZE["sglang"],
-        "max-total-tokens": POOL_TOKENS,
-        "chunked-prefill-size": CHUNK_TOKENS,
-        "max-running-requests": MAX_RUNNING,
-        "random-seed": 0,
-        "tool-call-parser": "qwen25",
-        "log-level-http": "warning",
-    }
-    switches = [
-        "disable-cuda-graph",
-        "disable-overlap-schedule",
-        "enable-metrics",
-        "enable-cache-report",
-        "skip-server-warmup",
-        "sleep-on-idle",
-        "constrained-json-disable-any-whitespace",
-    ]
-    return ["sglang.launch_server", *_flags(options, switches)]
+def options(kind: layout.Kind) -> dict[str, object]:
+    """All flags but those that say what is loaded and where it is served; True for switches."""
+    return _VLLM if kind == "vllm" else _SGLANG
 
 
-def _flags(options: dict[str, object], switches: Sequence[str]) -> list[str]:
-    pairs = [part for name, value in options.items() for part in (f"--{name}", str(value))]
-    return pairs + [f"--{name}" for name in switches]
+_VLLM: dict[str, object] = {
+    "dtype": "float32",  # bfloat16 rounds differently for another batch, and another word wins
+    "max-model-len": tiny_llama.CONTEXT,
+    "block-size": BLOCK_SIZE["vllm"],
+    "num-gpu-blocks-override": POOL_TOKENS // BLOCK_SIZE["vllm"],
+    "max-num-batched-tokens": CHUNK_TOKENS,
+    "max-num-seqs": MAX_RUNNING,
+    "tool-call-parser": "hermes",
+    "uvicorn-log-level": "warning",
+    # In the engine's process. As two, they wait for each other spinning, and on two cores the
+    # HTTP server gets no time until they are idle. `uni`, its short name, is refused on CPUs.
+    "distributed-executor-backend": "vllm.v1.executor.uniproc_executor.UniProcExecutor",
+    # Or an argmax that falls on a space repeats it to the end.
+    "structured-outputs-config": '{"backend": "xgrammar", "disable_any_whitespace": true}',
+    "enforce-eager": True,
+    "enable-prompt-tokens-details": True,
+    "enable-auto-tool-choice": True,
+}
+_SGLANG: dict[str, object] = {
+    "dtype": "float32",
+    "device": "cpu",
+    "attention-backend": "torch_native",
+    "context-length": tiny_llama.CONTEXT,
+    "page-size": BLOCK_SIZE["sglang"],
+    "max-total-tokens": POOL_TOKENS,
+    "chunked-prefill-size": CHUNK_TOKENS,
+    "max-running-requests": MAX_RUNNING,
+    "random-seed": 0,
+    "tool-call-parser": "qwen25",
+    "log-level-http": "warning",
+    "disable-cuda-graph": True,
+    "disable-overlap-schedule": True,
+    "enable-metrics": True,
+    "enable-cache-report": True,
+    "skip-server-warmup": True,
+    "sleep-on-idle": True,
+    "constrained-json-disable-any-whitespace": True,
+}
 
 
 class Engine:
@@ -184,6 +179,16 @@ class Engine:
         if self._process is not None:
             self._process.kill()
             self._process = None
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """Inside the block it hangs: stopped, with its connections open."""
+        assert self._process is not None
+        self._process.pause()
+        try:
+            yield
+        finally:
+            self._process.resume()
 
     def log_tail(self) -> str:
         """The last lines that it printed."""

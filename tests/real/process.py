@@ -62,6 +62,14 @@ class Process:
         while self._signal(0) and time.monotonic() < end:
             time.sleep(0.05)
 
+    def pause(self) -> None:
+        """SIGSTOP to the whole group: it reacts to nothing, and its connections stay open."""
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """SIGCONT: it goes on as if nothing had been."""
+        self._signal(signal.SIGCONT)
+
     def log_tail(self, lines: int = 40) -> str:
         """The last lines that it printed."""
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])

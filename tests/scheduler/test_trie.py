@@ -26,12 +26,12 @@ from paceline.scheduler.events import (
 from paceline.scheduler.reference_trie import ReferenceTrie
 from paceline.scheduler.residency import Residency
 from paceline.scheduler.scheduler import Scheduler
-from paceline.scheduler.trie import PrefixTrie, Trie
+from paceline.scheduler.trie import PrefixTrie
 from paceline.scheduler.types import Request, Usage
 from tests.scheduler.dialogue import Talk, backend, keys, request
 
 
-def enter(trie: Trie, prefix: str) -> Entry:
+def enter(trie: PrefixTrie, prefix: str) -> Entry:
     entry = Entry(request("r", prefix), 0)
     trie.add(entry)
     trie.wait(entry)
@@ -90,7 +90,7 @@ steps = st.lists(
 )
 
 
-def tell(trie: Trie, story: list[tuple[str, str | int]], late: bool) -> list[list[Action]]:
+def tell(trie: PrefixTrie, story: list[tuple[str, str | int]], late: bool) -> list[list[Action]]:
     """What a scheduler with this trie answers to a story."""
     scheduler = Scheduler(SchedulerConfig(follower_min_tokens=100), Lpm(), trie=trie)
     spec = backend(leader_first=late, kv_tokens=1200)

@@ -11,9 +11,9 @@ from msgspec import structs
 from paceline.engines.measure.measurement import Measurement
 from paceline.engines.model.presets import PRESETS
 from paceline.engines.model.steptime import StepTime
-from paceline.sim.calibrate import BUSY, Coefficients, calibrate, fit, predict
+from paceline.sim.calibrate import BUSY, Coefficients, calibrate, calibrated, fit, predict
 from paceline.sim.calibration import CalibrationError, read_calibration, write_calibration
-from paceline.sim.frontend import FrontendTime
+from paceline.sim.frontend import FRONTENDS, FrontendTime
 from paceline.sim.least_squares import minimise, solve
 from paceline.sim.measurements import read_measurements
 
@@ -47,6 +47,23 @@ def test_what_made_them_is_found() -> None:
     for measured in made:
         assert predict(measured, found) == pytest.approx(measured.seconds, rel=0.01)
     assert found.time.k == pytest.approx(27, rel=0.03)
+
+
+def test_triton_pads_as_its_engine_says() -> None:
+    """What measurements cannot show is taken from the name of SGLang's attention backend."""
+    made = measurements(Coefficients(PRESET.sglang, FRONTENDS["sglang"], BUSY))
+    assert calibrated("sglang", made, PRESET, attention="fa3").time.pad == 0
+    assert calibrated("sglang", made, PRESET, attention="triton").time.pad == 128
+
+
+def test_bursts_that_are_handed_on_one_by_one() -> None:
+    """A front end like SGLang's is found again, and stays one."""
+    truth = FrontendTime(latency=0.015, request=0.001, reads=0.5)
+    made = measurements(Coefficients(PRESET.sglang, truth, BUSY))
+    found = fit(made, PRESET.sglang, FRONTENDS["sglang"])
+    assert found.frontend.reads == 0.5
+    for measured in made:
+        assert predict(measured, found) == pytest.approx(measured.seconds, rel=0.02)
 
 
 def test_what_shared_kv_saves_is_found() -> None:

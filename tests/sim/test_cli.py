@@ -207,6 +207,7 @@ def test_calibrate_and_use(shell: Shell, tmp_path: Path) -> None:
         (("--policy", "lmp"), "did you mean `lpm`?"),
         (("--preset", "llama"), "no preset `llama`"),
         (("--engine-policy", "lpm"), "vllm has no policy `lpm`"),
+        (("--sglang", "0.5.16"), "--sglang needs --engine sglang"),
         (("--turns", "3"), "--workload gsp has no --turns"),
         (("--groups", "many"), "--groups: Expected int, got str"),
         (("--groups", "0"), "--groups: must be positive and finite"),

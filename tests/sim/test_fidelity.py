@@ -18,7 +18,7 @@ RUNS = [
     "vllm_llama8b_order_many_shuffled_all",
 ]
 KNOWN = ["sglang_fcfs_llama8b_order_fit_grouped_all: makespan"]
-"""7% off: see docs/simulator.md."""
+"""6% off, of a span of 17% that hangs on milliseconds: see docs/simulator.md."""
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from paceline.scheduler.events import Arrived, Event
 from paceline.sim.arrivals import Gaps
 from paceline.sim.driver import Driver
 from paceline.sim.experiment import Job, Outcome, run
-from paceline.sim.frontend import SERIAL
+from paceline.sim.frontend import SERIAL, FrontendTime
 from paceline.sim.generators import Agents, Chat, Forks, Generator, Gsp
 from paceline.sim.run import NO_PROXY, RunConfig, simulate
 from paceline.sim.source import Source
@@ -32,6 +32,8 @@ GENERATORS: list[Generator] = [
     Agents(sessions=4, turns=3, templates=2, system=150, result=30, output=10, tool=0.1),
     Forks(prompts=4, samples=3, shared=20, prompt=90, output=20),
 ]
+QUICK = StepTime(c0=1, tw=0, k=0, a=0, b=0, g=0)
+"""Every step takes a microsecond."""
 POLICIES = [NO_PROXY, "fcfs", "lpm", "random"]
 
 
@@ -190,6 +192,20 @@ def test_who_comes_soon_joins_the_burst() -> None:
     assert first < 0.013
     assert min(others) == pytest.approx(ready + 0.001, abs=0.002)
     assert max(others) < min(others) + 0.003  # three steps of 8,192 tokens
+
+
+def test_sglang_hands_on_one_by_one() -> None:
+    """All bodies of a burst are read before the first request goes to the engine; then one after
+    another does, and who comes in the meantime is read after them."""
+    quick = engine(kind="sglang", time=QUICK, kv_tokens=50_000)
+    front = FrontendTime(latency=0.0, token=0.0, request=0.01, burst=0.1, reads=0.5)
+    config = RunConfig(policy=NO_PROXY, engine=quick, frontend=front)
+    burst = [single(f"{i}", turn(tokens=10)) for i in range(4)]
+    rows = simulate(config, iter([*burst, single("late", turn(tokens=10), 0.01)])).rows
+    firsts = [row.first or 0.0 for row in rows]
+    handed_on = [0.1 + 4 * 0.005 + 0.005 * (i + 1) for i in range(4)]
+    assert firsts[:4] == pytest.approx([at + 1e-6 for at in handed_on], abs=3e-6)
+    assert firsts[4] == pytest.approx(handed_on[3], abs=3e-6)  # in order, and alone no burst
 
 
 def test_a_prompt_longer_than_the_pool_fails_alone() -> None:

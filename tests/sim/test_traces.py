@@ -54,7 +54,8 @@ def test_azure(tmp_path: Path) -> None:
     [
         ("2023-11-16 18:15:46,1", "has 2 fields instead of 3"),
         ("yesterday,1,1", "`yesterday` is no time"),
-        ("2023-11-16 18:15:46,0,1", "`0` is not a positive number of tokens"),
+        ("2023-11-16 18:15:46,0,1", "`0` is not a number of tokens from 1 to 16777216"),
+        ("2023-11-16 18:15:46,1," + "9" * 5000, "`9{40}` is not a number of tokens"),
         ("2023-11-15 18:15:46,1,1", "2023-11-15 18:15:46 is before"),
     ],
 )

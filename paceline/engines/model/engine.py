@@ -8,6 +8,7 @@ from typing import Literal, Protocol
 from msgspec import Struct
 
 from paceline.engines.model.presets import PRESETS
+from paceline.engines.model.sglang_release import SglangRelease
 from paceline.engines.model.steptime import StepTime
 
 ModelKind = Literal["vllm", "sglang"]
@@ -35,6 +36,8 @@ class EngineConfig(Struct, frozen=True, kw_only=True):
     """SGLang's `--enable-priority-scheduling` (with fcfs) and `--disable-priority-preemption`."""
     seed: int = 0
     """Of SGLang's `random` policy."""
+    release: SglangRelease = "0.5.23"
+    """SGLang's, where rules differ: see `sglang_release`."""
 
 
 class SequenceRequest(Struct, frozen=True, kw_only=True):

@@ -38,9 +38,10 @@ class SglangSequence(Sequence):
 class KvRoom:
     """The pool of `tokens`: in the tree, private to running sequences, or free."""
 
-    def __init__(self, tokens: int, page_size: int) -> None:
+    def __init__(self, tokens: int, page_size: int, *, evicts_all: bool = False) -> None:
         self.tokens = tokens // page_size * page_size
         self.page = page_size
+        self._evicts_all = evicts_all
         self.tree = RadixCache(page_size)
         self.private = 0
         """Tokens that running sequences hold outside the tree."""
@@ -60,10 +61,10 @@ class KvRoom:
         self.private += tokens
 
     def clear(self, tokens: int) -> None:
-        """Evict until `tokens` are free, or nothing is left to evict."""
+        """Evict until `tokens` are free, or as many more, or nothing is left to evict."""
         short = tokens - (self.tokens - self.private - self.tree.tokens)
         if short > 0:
-            self.tree.evict(short)
+            self.tree.evict(tokens if self._evicts_all else short)
 
     def pin(self, sequence: SglangSequence) -> None:
         """Match the tokens of `sequence`, all but the last, and lock what is found."""
@@ -95,7 +96,7 @@ class KvRoom:
 
 
 class AdmissionBudget:
-    """What one prefill batch may still take (`PrefillAdder`, SGLang 0.5.23)."""
+    """What one prefill batch may still take (`PrefillAdder`, alike in SGLang 0.5.16 and 0.5.23)."""
 
     def __init__(
         self, room: KvRoom, chunk: int, running: Iterable[SglangSequence], ratio: float
@@ -112,11 +113,6 @@ class AdmissionBudget:
     def total(self) -> float:
         """Room that is left when running and admitted sequences get the output expected."""
         return self._room.available - self._expected - self._reserved
-
-    @property
-    def full(self) -> bool:
-        """Whether nobody else fits, be it now or with the output expected."""
-        return self.total <= 0 or self._room.available <= self.extend
 
     def fits(self, sequence: SglangSequence) -> bool:
         """Whether a pinned sequence has room, its expected output included."""

@@ -10,8 +10,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Generic, TypeVar
 
-from msgspec import Struct
-
 from paceline.engines.model.engine import Output, SequenceRequest, Step
 from paceline.engines.model.sequence import Sequence, Tapes
 from paceline.engines.model.steptime import StepTime, Work
@@ -21,14 +19,15 @@ IN_FLIGHT = 2
 """Tokens of a decoding sequence that the composed steps will make."""
 
 
-class Counters(Struct):
+class Counters:
     """Totals since the start, as the engines' metrics count them."""
 
-    query_tokens: int = 0
-    hit_tokens: int = 0
-    preemptions: int = 0
-    prefill_tokens: int = 0
-    output_tokens: int = 0
+    def __init__(self) -> None:
+        self.query_tokens = 0
+        self.hit_tokens = 0
+        self.preemptions = 0
+        self.prefill_tokens = 0
+        self.output_tokens = 0
 
 
 class Plan(Generic[S]):
@@ -56,12 +55,14 @@ class Pipeline(ABC, Generic[S]):
         self._live: dict[str, list[S]] = {}
         """Unfinished sequences of every request."""
         self._current: Plan[S] | None = None
+        """The step under way, while the one after it is composed."""
         self._next: Plan[S] | None = None
 
     def step(self, now: float) -> Step | None:
         """End the step under way, if any, and begin the next; None when there is nothing to do."""
         if self._current is not None:
             self._apply(self._current)
+            self._current = None
         self._current = self._next or self._compose()
         if self._current is None:
             self._next = None

@@ -14,6 +14,11 @@ from msgspec import Struct
 
 from paceline.engines.model.steptime import StepTime
 
+TRITON_PAD = 128
+"""Rows of a tile of triton's prefill kernel where a head has 128 numbers, on an A100 or H100
+(`BLOCK_M` in SGLang's `extend_attention.py`): its grid has as many tiles for each request as the
+longest of the batch needs, and a tile without rows still goes through the cached tokens."""
+
 
 class Preset(Struct, frozen=True, kw_only=True):
     """One model on one kind of GPU."""
@@ -35,9 +40,10 @@ def _time(
     *,
     s: float = 1.0,
     pad: int = 0,
+    eager: float = 0.0,
     host: float = 0.0,
 ) -> StepTime:
-    return StepTime(tw=tw, k=k, a=a * 1e-3, b=b, g=g, c0=c0, s=s, pad=pad, host=host)
+    return StepTime(tw=tw, k=k, a=a * 1e-3, b=b, g=g, c0=c0, s=s, pad=pad, eager=eager, host=host)
 
 
 def _both(time: StepTime, kv_tokens: int) -> Preset:
@@ -50,11 +56,12 @@ PRESETS: dict[str, Preset] = {
         sglang=_time(4459, 20.69, 0.8705, 4.0, 0.0418, 2212, s=1.1),
         kv_tokens=430_000,
     ),
-    # SGLang 0.5.16 with --attention-backend triton: attention 3 times as dear and padded, fitted to
-    # eight backlog runs (makespan within 7% on seven, 17% on the other).
+    # SGLang 0.5.16 with --attention-backend triton: decodes as `paceline calibrate` measured them;
+    # prefills as 60 batches took in the recorded runs, under load (284 of later runs: median error
+    # -0.3%, half of them within 2.2%).
     "llama-3.1-8b-h100-triton": Preset(
         vllm=_time(4561, 19.78, 0.8158, 5.9, 0.0413, 2106, s=1.1, host=58),
-        sglang=_time(4459, 20.69, 2.6115, 4.0, 0.0418, 2212, s=1.1, pad=128),
+        sglang=_time(5267, 20.52, 2.941, 35.2, 0.0255, 723, s=1.05, pad=TRITON_PAD, eager=4500),
         kv_tokens=430_000,
     ),
     "llama-3.1-8b-h200": Preset(

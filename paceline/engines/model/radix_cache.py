@@ -1,7 +1,8 @@
 """SGLang's prefix cache: a radix tree over tokens whose leaves are evicted whole, oldest first.
 
-Rules read in SGLang 0.5.23 (`radix_cache.py`): a match or an insert stamps the path; a path that a
-running request uses is locked; eviction drops whole unlocked leaves.
+Rules read in SGLang 0.5.16 and 0.5.23 (`radix_cache.py`, `unified_tree_core.py`): a match or an
+insert stamps the path, and what it splits off below; a path that a running request uses is locked;
+eviction drops whole unlocked leaves.
 """
 
 from __future__ import annotations
@@ -131,8 +132,9 @@ class RadixCache:
         return low
 
     def _split(self, node: Node, at: int) -> Node:
-        """Cut `node` after `at` bytes; the new upper half."""
+        """Cut `node` after `at` bytes; the new upper half. Both count as used now."""
         assert node.parent is not None
+        node.stamp = self._clock
         upper = Node(node.key[:at], node.parent, node.stamp)
         upper.locks = node.locks
         node.parent.children[upper.key[: self._unit]] = upper

@@ -1,9 +1,10 @@
-"""SGLang's scheduler (read in 0.5.23): prefill first, else decode; prefixes published late.
+"""SGLang's scheduler (read in 0.5.16 and 0.5.23): prefill first, else decode; prefixes come late.
 
 A prefill batch is composed from the queue's front until somebody does not fit; then nobody is tried
-again before a sequence leaves. Output is reserved in part. What a batch computed enters the radix
-tree when its results are processed, so siblings in one batch, or in the next, all compute it. A
-decode without room retracts the sequences that have made least.
+again before a sequence leaves, or a prompt in chunks has got one more. Output is reserved in part.
+What a batch computed enters the radix tree when its results are processed, so siblings in one
+batch, or in the next, all compute it. A decode without room retracts the sequences that have made
+least.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from paceline.engines.model.engine import EngineConfig, EngineLoad, SequenceRequ
 from paceline.engines.model.kv_room import AdmissionBudget, KvRoom, SglangSequence
 from paceline.engines.model.pipeline import Pipeline, Plan
 from paceline.engines.model.sglang_order import make_order
+from paceline.engines.model.sglang_release import RELEASES
 
 MAX_RUNNING = 2048
 """The least that SGLang chooses by itself where the pool allows."""
@@ -26,9 +28,14 @@ class SglangEngine(Pipeline[SglangSequence]):
     """SGLang in virtual time; ValueError for a policy that SGLang lacks."""
 
     def __init__(self, config: EngineConfig) -> None:
-        self.room = KvRoom(config.kv_tokens, config.block_size or 1)
+        rules = RELEASES[config.release]
+        page = config.block_size or 1
+        self.room = KvRoom(config.kv_tokens, page, evicts_all=rules.evicts_all)
         super().__init__(config.time, self.room.tokens)
-        self._order = make_order(config.policy, config.priority, config.seed)
+        self._order = make_order(
+            config.policy, config.priority, config.seed, refreshes=rules.refreshes
+        )
+        self._rules = rules
         self._chunk_tokens = config.chunk_tokens
         self._max_running = config.max_running or MAX_RUNNING
         self._waiting: list[SglangSequence] = []
@@ -37,6 +44,8 @@ class SglangEngine(Pipeline[SglangSequence]):
         self._chunked: SglangSequence | None = None
         self._full = False
         """Nobody is admitted until somebody leaves (`batch_is_full`)."""
+        self._left = False
+        """Somebody has left, which is not noticed yet."""
         self._ratio = RATIO_START
         self._arrivals = 0
         self._processed = 0
@@ -97,6 +106,9 @@ class SglangEngine(Pipeline[SglangSequence]):
     def _compose(self) -> Plan[SglangSequence] | None:
         if self._chunked is not None:
             self.room.publish(self._chunked, self._chunked.kv)
+            self._full = False
+        if not self._running and not self._left and self._prefilling:
+            self._full = False  # the flag is the running batch's, and that is a new one now
         self._running += self._prefilling
         self._prefilling = []
         return self._prefill() or self._decode()
@@ -110,8 +122,12 @@ class SglangEngine(Pipeline[SglangSequence]):
         if self._chunked is not None:
             self._continue(self._chunked, budget, plan)
         taken = 0
-        while taken < len(self._waiting) and self._admit(self._waiting[taken], budget, plan):
+        for sequence in self._waiting:
+            if not self._admit(sequence, budget, plan):
+                break
             taken += 1
+            if budget.chunk <= 0:
+                break
         del self._waiting[:taken]
         self.room.take(budget.extend)
         return plan if plan.work.tokens else None
@@ -128,7 +144,7 @@ class SglangEngine(Pipeline[SglangSequence]):
         self, sequence: SglangSequence, budget: AdmissionBudget, plan: Plan[SglangSequence]
     ) -> bool:
         """Take the queue's next into the batch, whole or in chunks; False stops the pass."""
-        if self._full or budget.chunk <= 0:
+        if self._full:
             return False
         admitted = len(self._running) + len(self._prefilling) + (self._chunked is not None)
         if admitted >= self._max_running:
@@ -146,13 +162,13 @@ class SglangEngine(Pipeline[SglangSequence]):
 
     def _admissible(self, sequence: SglangSequence, budget: AdmissionBudget) -> int:
         """Tokens of a pinned sequence that this batch may compute; 0 when it must wait."""
-        if budget.full or not budget.fits(sequence):
+        if not budget.fits(sequence):
             self._full = bool(self._running or budget.extend)
             return 0
         extend = sequence.known - sequence.prefix
         if self.room.pages(extend) <= budget.chunk:
             return extend
-        if self._chunked is not None:
+        if self._chunked is not None or budget.chunk <= 0:
             return 0
         return budget.chunk // self.room.page * self.room.page
 
@@ -176,20 +192,33 @@ class SglangEngine(Pipeline[SglangSequence]):
         budget.charge(count, sequence.reserve)
 
     def _decode(self) -> Plan[SglangSequence] | None:
-        if not self._running:
+        if self._left:
+            self._left = self._full = False
+        decoding = self._to_go_on()
+        if not decoding:
             return None
-        if self._decode_tokens(self._running) > self.room.available:
+        if self._decode_tokens(decoding) > self.room.available:
+            if len(decoding) < len(self._running):
+                return None  # those that end will make room
             self._retract()
-        self.room.take(self._decode_tokens(self._running))
+            decoding = self._running
+        self.room.take(self._decode_tokens(decoding))
         self._ratio = max(RATIO_MIN, self._ratio - RATIO_STEP)
         plan: Plan[SglangSequence] = Plan(decoding=True)
-        plan.sampling = self._running.copy()
-        plan.work.tokens = plan.work.decodes = len(self._running)
-        for sequence in self._running:
+        plan.sampling = decoding.copy()
+        plan.work.tokens = plan.work.decodes = len(decoding)
+        for sequence in decoding:
             plan.work.context += sequence.kv
             sequence.kv += 1
         plan.work.shared = min(self.room.tree.shared, plan.work.context)
         return plan
+
+    def _to_go_on(self) -> list[SglangSequence]:
+        """The running sequences, without those whose last token is in flight where it is so."""
+        if self._current is None or not self._rules.skips_ending:
+            return self._running
+        ending = {s for s in self._current.sampling if s.made + 1 >= s.limit}
+        return [s for s in self._running if s not in ending] if ending else self._running
 
     def _decode_tokens(self, sequences: list[SglangSequence]) -> int:
         """Tokens that the next decode of `sequences` takes: a page each where the last is full."""
@@ -214,7 +243,7 @@ class SglangEngine(Pipeline[SglangSequence]):
         self._full = False
 
     def _closed(self) -> bool:
-        return self._chunked is None and (self._full or not self._waiting)
+        return self._chunked is None and not self._left and (self._full or not self._waiting)
 
     def _fits(self, steps: int) -> bool:
         return self._growth(steps) <= self.room.available
@@ -258,7 +287,10 @@ class SglangEngine(Pipeline[SglangSequence]):
     def _leave(self, sequence: SglangSequence) -> None:
         sequence.running = False
         self.room.release(sequence)
-        self._full = False
+        if self._rules.leaves_late:
+            self._left = True
+        else:
+            self._full = False
 
     def _gets(self, sequence: SglangSequence) -> bool:
         return sequence.running and not sequence.done

@@ -25,12 +25,15 @@ DEPRIORITIZE_THRESHOLD = 32
 REFRESH_PASSES = 32
 
 
-def make_order(policy: str, priority: bool, seed: int) -> Order:
-    """The order of `policy`; ValueError for one that SGLang lacks or that excludes priorities."""
+def make_order(policy: str, priority: bool, seed: int, *, refreshes: bool = True) -> Order:
+    """The order of `policy`; ValueError for one that SGLang lacks or that excludes priorities.
+
+    `refreshes`: whether fcfs keeps the prefixes of the queue's front from eviction.
+    """
     if priority and policy != "fcfs":
         raise ValueError("priority scheduling needs fcfs")
     orders: dict[str, Order] = {
-        "fcfs": by_priority if priority else Fcfs(),
+        "fcfs": by_priority if priority else Fcfs() if refreshes else as_they_came,
         "lpm": lpm,
         "hrrn": hrrn,
         "dfs-weight": dfs_weight,
@@ -39,6 +42,10 @@ def make_order(policy: str, priority: bool, seed: int) -> Order:
     if policy not in orders:
         raise ValueError(f"SGLang has no policy {policy}")
     return orders[policy]
+
+
+def as_they_came(waiting: Waiting, tree: RadixCache, processed: int) -> None:
+    """Leave the queue as it is."""
 
 
 class Fcfs:

@@ -63,6 +63,9 @@ class StepTime(Struct, frozen=True, kw_only=True):
     again: float = 0.45
     """What of the cost of a KV token falls away when the step has read it before: then it comes
     from the L2 cache, on an H100 at about 6 TB/s, and not from memory at 3.35."""
+    eager: float = 0.0
+    """Microseconds more of a step with prefills, where only those that decode alone are CUDA graphs
+    and the kernels of the others are launched one by one."""
     host: float = 0.0
     """Microseconds of the host's CPU for each sequence that decodes. They pass while the GPU
     computes, so they are the least that a step of a large batch takes. Not scaled by `s`."""
@@ -72,7 +75,9 @@ class StepTime(Struct, frozen=True, kw_only=True):
         dense = self._dense(work.tokens)
         read = work.context - self.again * work.shared
         attention = self.a * self._area(work) + self.b * work.decodes + self.g * read
-        return max(self.s * (self.c0 + dense + attention), self.host * work.decodes) * 1e-6
+        eager = self.eager if work.prefill_tokens else 0.0
+        step = self.s * (self.c0 + eager + dense + attention)
+        return max(step, self.host * work.decodes) * 1e-6
 
     def ahead(self, work: Work, steps: int) -> list[float]:
         """Seconds of each of the `steps` steps after `work`, a step that only decodes: as `seconds`

@@ -56,7 +56,7 @@ class Cors:
         if self._any:
             return {_ALLOW_ORIGIN: ANY, "Access-Control-Expose-Headers": EXPOSED}
         vary = {"Vary": "Origin"}
-        origin = request.headers.get("Origin")
+        origin = request.message.headers.get("Origin")
         if origin not in self._origins:
             return vary
         return vary | {_ALLOW_ORIGIN: origin, "Access-Control-Expose-Headers": EXPOSED}
@@ -105,7 +105,7 @@ class Cors:
             return response(ApiError(403, message, reason="forbidden"), request.path, headers)
         headers["Access-Control-Allow-Methods"] = METHODS
         headers["Access-Control-Max-Age"] = MAX_AGE
-        asked = request.headers.get("Access-Control-Request-Headers", "")
+        asked = request.message.headers.get("Access-Control-Request-Headers", "")
         if _NAMES.fullmatch(asked):
             headers["Access-Control-Allow-Headers"] = asked
         return Reply(200, b"", "text/plain", headers)
@@ -142,7 +142,7 @@ def _is_preflight(request: Request) -> bool:
     of pages for admins none may ask anything."""
     return (
         request.method == "OPTIONS"
-        and "Origin" in request.headers
-        and "Access-Control-Request-Method" in request.headers
+        and "Origin" in request.message.headers
+        and "Access-Control-Request-Method" in request.message.headers
         and not is_for_admins(request.path)
     )

@@ -6,15 +6,14 @@ import re
 from functools import lru_cache
 from itertools import chain
 
-from aiohttp.http import HttpVersion10, HttpVersion11, RawRequestMessage
+from aiohttp.http import RawRequestMessage
 from msgspec import Struct
 
 from paceline.proxy.http.errors import ApiError
 from paceline.proxy.http.memory import Memory
 from paceline.proxy.http.request import Request
+from paceline.proxy.http.request_line import VERSIONS
 
-VERSIONS = frozenset((HttpVersion10, HttpVersion11))
-"""aiohttp's parser lets some others through."""
 _HOST = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+;=%-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?")
 """RFC 3986 section 3.2, without user and without commas, which could make it a list."""
 
@@ -40,7 +39,7 @@ def check(request: Request, limits: Limits) -> None:
     noted = request.noted
     if not request.raw_path.startswith("/") or "#" in request.raw_path:
         raise ApiError(400, "The request target must be a path.", reason="bad_request")
-    if request.version not in VERSIONS:
+    if request.message.version not in VERSIONS:
         raise ApiError(505, "Only HTTP/1.1 and HTTP/1.0 are spoken.", reason="bad_request")
     if not _is_host(noted.get(b"host")):
         raise ApiError(400, "The Host header is malformed.", reason="bad_request")
@@ -51,18 +50,17 @@ def check(request: Request, limits: Limits) -> None:
 
 def _check_framing(request: Request, limits: Limits) -> None:
     noted = request.noted
-    if noted.get(b"upgrade", b"").lower() == b"websocket":
+    if b"upgrade" in noted and noted[b"upgrade"].lower() == b"websocket":
         raise ApiError(501, "WebSockets are not supported.", reason="not_implemented")
     if b"transfer-encoding" in noted:
         if not request.http11:
             raise ApiError(400, "HTTP/1.0 has no Transfer-Encoding.", reason="bad_request")
         if noted[b"transfer-encoding"].lower() != b"chunked":
             raise ApiError(501, "Only chunked is understood.", reason="not_implemented")
-    if noted.get(b"expect", b"100-continue").lower() != b"100-continue":
+    if b"expect" in noted and noted[b"expect"].lower() != b"100-continue":
         raise ApiError(417, "Only 100-continue is understood.", reason="bad_request")
-    announced = noted.get(b"content-length")
-    if announced is not None:
-        take_in(request, int(announced), limits)
+    if b"content-length" in noted:
+        take_in(request, int(noted[b"content-length"]), limits)
 
 
 def take_in(request: Request, size: int, limits: Limits) -> None:
@@ -95,10 +93,9 @@ def head_too_large() -> ApiError:
     return ApiError(431, "The request's head is too large.", reason="head_too_large")
 
 
-def too_many_connections() -> ApiError:
-    """The answer to a connection above their number."""
-    message = "Too many connections are open."
-    return ApiError(503, message, reason="connections", retry_after=1.0)
+def odd_request_line() -> ApiError:
+    """The answer to a request line that others read differently, or not at all."""
+    return ApiError(400, "The request line is malformed.", reason="bad_request")
 
 
 def too_large(limits: Limits) -> ApiError:

@@ -11,37 +11,36 @@ from paceline.proxy.http.request import Request
 class Client:
     """Where one reply goes."""
 
-    __slots__ = ("_http11", "_inbound", "_reframe", "_request", "_transport", "started")
+    __slots__ = ("_http11", "_request", "_transport", "inbound", "reframes", "started")
 
     def __init__(self, request: Request) -> None:
         if request.inbound.transport is None:
             raise ConnectionResetError("the client is gone")
         self._request = request
-        self._inbound = request.inbound
+        self.inbound = request.inbound
         self._transport = request.inbound.transport
         self._http11 = request.http11
         if not self._http11:
             request.keep_alive = False  # it could be asked for, but hardly anybody does
-        self._reframe = False
+        self.reframes = False
+        """Whether a body goes out framed otherwise than it came in."""
         self.started = False
         """Whether any byte of the reply was written."""
 
     def frame(self, head: ReplyHead, framing: Framing, ours: bytes) -> bytes:
-        """The head to send; from here on `encode` knows how the body has to be framed.
+        """The head to send; from here on it is known how the body has to be framed.
 
         Only HTTP/1.1 clients know chunks: chunked replies are unpacked for older ones, and replies
         that end with the engine's connection are cut into chunks for newer ones.
         """
         endless = isinstance(framing, Chunked | UntilClose)
-        self._reframe = isinstance(framing, UntilClose if self._http11 else Chunked)
+        self.reframes = isinstance(framing, UntilClose if self._http11 else Chunked)
         return reply_head(
             head, ours, chunked=endless and self._http11, close=not self._request.keep_alive
         )
 
-    def encode(self, data: bytes, pieces: list[bytes]) -> bytes:
-        """What to send for `data` of the engine's, in which `pieces` are payload."""
-        if not self._reframe:
-            return data
+    def encode(self, pieces: list[bytes]) -> bytes:
+        """What to send for these pieces of payload, where it `reframes`."""
         return b"".join(map(chunk, pieces) if self._http11 else pieces)
 
     @property
@@ -54,15 +53,6 @@ class Client:
         if data and not self._transport.is_closing():
             self.started = True
             self._transport.write(data)
-
-    @property
-    def slow(self) -> bool:
-        """Whether more than 64 KiB wait for the client (asyncio's high-water mark)."""
-        return self._inbound.writing_paused
-
-    async def drain(self) -> None:
-        """Wait until the client has read most of what waits."""
-        await self._inbound.drain()
 
     def cut(self, last: bytes) -> None:
         """End a reply that cannot be completed so that it does not look complete.

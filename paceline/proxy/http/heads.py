@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from paceline.proxy.http.replies import ReplyHead
 from paceline.proxy.http.request import HOP_BY_HOP, unlisted
-
-Header = tuple[bytes, bytes]
 
 REPLY_REPLACED = HOP_BY_HOP | {
     b"x-paceline-backend",
@@ -20,7 +16,7 @@ REPLY_REPLACED = HOP_BY_HOP | {
 
 def reply_head(head: ReplyHead, ours: bytes, *, chunked: bool, close: bool) -> bytes:
     """The head for the client: the engine's, `ours` (whole lines) added, persistence our own."""
-    lines = [b"HTTP/1.1 %d %b" % (head.status, head.reason), *_kept(head.headers, REPLY_REPLACED)]
+    lines = [b"HTTP/1.1 %d %b" % (head.status, head.reason), *_kept(head)]
     if chunked:
         lines.append(b"Transfer-Encoding: chunked")
     if close:
@@ -28,14 +24,10 @@ def reply_head(head: ReplyHead, ours: bytes, *, chunked: bool, close: bool) -> b
     return b"\r\n".join(lines) + b"\r\n" + ours + b"\r\n"
 
 
-def _kept(headers: Iterable[Header], replaced: frozenset[bytes]) -> list[bytes]:
-    """The lines of all headers but those in `replaced` and those that Connection lists."""
-    lines = []
-    listed: set[bytes] = set()
-    for name, value in headers:
-        key = name.lower()
-        if key not in replaced:
-            lines.append(name + b": " + value)
-        elif key == b"connection":
-            listed.update(token.strip() for token in value.lower().split(b","))
-    return unlisted(lines, listed)
+def _kept(head: ReplyHead) -> list[bytes]:
+    """The lines of all headers but those that are replaced and those that Connection lists."""
+    if REPLY_REPLACED.isdisjoint(head.noted):
+        return [name + b": " + value for name, value in head.headers]
+    kept = [name + b": " + v for name, v in head.headers if name.lower() not in REPLY_REPLACED]
+    options = b",".join(head.noted.get(b"connection", ())).lower().split(b",")
+    return unlisted(kept, {option.strip() for option in options})

@@ -19,8 +19,10 @@ from aiohttp.streams import StreamReader
 
 from paceline.proxy.http import checks
 from paceline.proxy.http.errors import ApiError, response
+from paceline.proxy.http.memory import Hold
 from paceline.proxy.http.patience import Patience
 from paceline.proxy.http.request import Reply, Request
+from paceline.proxy.http.request_line import RequestLines
 
 LINGER_SECONDS = 1.0
 """How long a connection without a request is kept once the proxy stops: the next request may be on
@@ -30,6 +32,10 @@ MAX_FRAMING = 16
 one byte takes 6; more is an extension that nobody reads, or an attack."""
 MAX_PIPELINED = 8
 """Requests read ahead of their turn; then the client has to wait."""
+
+MAX_UNSENT = 1 << 17
+"""Bytes that the kernel holds for a client beyond what is on its way to it. Left alone it takes
+megabytes for one that hardly reads, and 1,500 of those put all of TCP under memory pressure."""
 
 Handler = Callable[[Request], Awaitable[Reply | None]]
 """Gives the answer, or None once it has been written."""
@@ -44,13 +50,19 @@ log = structlog.get_logger()
 class Connections(Protocol):
     """Who keeps count of the connections: the server."""
 
-    def add(self, inbound: Inbound) -> bool:
-        """This one has begun; False if it is one too many."""
+    def add(self, inbound: Inbound, /) -> ApiError | None:
+        """This one has begun; the answer if it is one too many."""
         ...
 
-    def discard(self, inbound: Inbound) -> None:
+    def discard(self, inbound: Inbound, /) -> None:
         """This one has ended."""
         ...
+
+
+def remote_of(transport: asyncio.BaseTransport) -> str:
+    """The client's IP address."""
+    peer = transport.get_extra_info("peername")
+    return peer[0] if isinstance(peer, tuple) else "unknown"
 
 
 class Inbound(BaseProtocol):
@@ -83,11 +95,14 @@ class Inbound(BaseProtocol):
         self._unread = unread
         self._limits = limits
         self._queue: deque[tuple[RawRequestMessage, StreamReader]] = deque()
-        self._remote = "unknown"
+        self.remote = "unknown"
+        """The client's IP address."""
         self._uploading: tuple[Request, StreamReader] | None = None
         self._task: asyncio.Task[None] | None = None
         self._in_parts = False  # the head that comes next has begun in an earlier read
         self._head_begun = False  # it has, and there is no request before it
+        self._ahead: Hold | None = None  # what the queue takes of the memory
+        self._lines = RequestLines()
         self._held = False  # reading has stopped until the queue is empty
         self._last = False  # nothing that is still to come is read
         self._served = False  # a request was answered
@@ -97,6 +112,8 @@ class Inbound(BaseProtocol):
         self._received = 0  # bytes since then
         self._patience = Patience(loop, self._late)
         self._drained: asyncio.Future[None] | None = None
+        self.slow = False
+        """Whether more than 64 KiB wait for the client (asyncio's high-water mark)."""
 
     @property
     def _idle(self) -> bool:
@@ -107,14 +124,16 @@ class Inbound(BaseProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        peer = transport.get_extra_info("peername")
-        if isinstance(peer, tuple):
-            self._remote = peer[0]
-        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        if self._server.add(self):
+        self.remote = remote_of(transport)
+        connection = transport.get_extra_info("socket")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        if hasattr(socket, "TCP_NOTSENT_LOWAT"):
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, MAX_UNSENT)
+        refused = self._server.add(self)
+        if refused is None:
             self._patience.wait(self._limits.head_seconds)
         else:
-            self._refuse(checks.too_many_connections())
+            self._refuse(refused)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         super().connection_lost(exc)
@@ -126,7 +145,7 @@ class Inbound(BaseProtocol):
         if self._uploading is not None:
             self._unread(self._uploading[0], None)
         # All these refer back to here; bodies must not wait for the collector to find that out.
-        self._task = self._uploading = self._current = None
+        self._task = self._uploading = self._current = self._ahead = None
         self._queue.clear()
         del self._requests, self._parser
         self._wake_writer()
@@ -140,6 +159,9 @@ class Inbound(BaseProtocol):
         except HttpProcessingError as error:
             self._refuse(ApiError(400, error.message, reason="bad_request"))
             return
+        if self._lines.misread(data, messages):
+            self._refuse(checks.odd_request_line())
+            return
         if messages:
             if self._in_parts or len(data) > self._limits.head:
                 messages = self._checked(messages)
@@ -148,23 +170,30 @@ class Inbound(BaseProtocol):
         elif data and self._idle and not self._head_begun:
             self._head_begun = True
             self._patience.wait(self._limits.head_seconds)
-        self._in_parts = not messages
+        if data:
+            self._in_parts = not messages
         if upgraded:
             self._last = True  # what follows is not HTTP; the one before is still answered
         if self._uploading is not None:
             self._upload()
         elif self._task is None:
             self._next()
-        if len(self._queue) >= MAX_PIPELINED - 1 and self.transport is not None:
-            self._held = True
-            self.transport.pause_reading()
+        if self._queue:
+            self._read_ahead()
+
+    def resume_reading(self, resume_parser: bool = True) -> None:
+        """Called at the end of each body, though none is so long that its reader pauses."""
+        if self._reading_paused:
+            super().resume_reading(resume_parser)
 
     def pause_writing(self) -> None:
         super().pause_writing()
+        self.slow = True
         self._drained = self._loop.create_future()
 
     def resume_writing(self) -> None:
         super().resume_writing()
+        self.slow = False
         self._wake_writer()
 
     # For those who answer
@@ -195,7 +224,9 @@ class Inbound(BaseProtocol):
             return
         message, reader = self._queue.popleft()
         self._requests.message_consumed()
-        request = self._current = Request(message, self, self._remote)
+        if self._ahead is not None:
+            self._count_ahead()
+        request = self._current = Request(message, self, self.remote)
         if self._ending and not self._queue:
             request.keep_alive = False
         try:
@@ -221,10 +252,8 @@ class Inbound(BaseProtocol):
             if reader.exception() is not None:
                 message = "The request's body is malformed."
                 raise ApiError(400, message, reason="bad_request")
-            checks.take_in(request, reader.total_bytes, self._limits)
-            if self._received > self._limits.head + MAX_FRAMING * reader.total_bytes:
-                message = "The chunks' framing is too large."
-                raise ApiError(400, message, reason="bad_request")
+            if b"transfer-encoding" in request.noted:  # any other length was checked with the head
+                self._check_chunks(request, reader.total_bytes)
         except ApiError as error:
             self._refuse(error, request)
             return
@@ -233,6 +262,13 @@ class Inbound(BaseProtocol):
             self._begin(request, reader)
         else:
             self._patience.until(self._upload_due(reader.total_bytes))
+
+    def _check_chunks(self, request: Request, size: int) -> None:
+        """`size` bytes of the body came so far; raises ApiError."""
+        checks.take_in(request, size, self._limits)
+        if self._received > self._limits.head + MAX_FRAMING * size:
+            message = "The chunks' framing is too large."
+            raise ApiError(400, message, reason="bad_request")
 
     def _upload_due(self, received: int) -> float:
         """When more must have come: soon, and in all as much as the slowest upload would have."""
@@ -243,7 +279,7 @@ class Inbound(BaseProtocol):
     def _begin(self, request: Request, reader: StreamReader) -> None:
         self._patience.rest()
         self._task = self._loop.create_task(self._answer(request))
-        request.body = reader.read_nowait()  # comes back to `data_received`: the task must be there
+        request.body = reader.read_nowait()
 
     async def _answer(self, request: Request) -> None:
         """Have one request answered, then go on with the next."""
@@ -260,15 +296,43 @@ class Inbound(BaseProtocol):
         if reply is not None:
             bodiless = request.method == "HEAD"
             self.transport.write(reply.encode(keep_alive=keep, bodiless=bodiless))
+        if self._drained is not None:  # who reads no answers gets no more of them
+            self._patience.wait(self._limits.idle_seconds)
+            await self._drained
+            if self.transport is None or self.transport.is_closing():
+                return
         self._task = self._current = None
         self._served = True
-        if keep or (self._queue and request.keep_alive):
+        if (keep and not self._last) or (self._queue and request.keep_alive):
             self._patience.wait(LINGER_SECONDS if self._ending else self._limits.idle_seconds)
             self._next()
         else:
             self._last = True
             self.transport.close()
             self._patience.wait(self._limits.idle_seconds)  # for a client that reads no answers
+
+    def _read_ahead(self) -> None:
+        """Requests wait for their turn."""
+        try:
+            self._count_ahead()
+        except ApiError as error:
+            self._queue.clear()  # those before it are answered
+            self._ahead = None
+            self._refuse(error)
+        if len(self._queue) >= MAX_PIPELINED - 1 and self.transport is not None:
+            self._held = True
+            self.transport.pause_reading()
+
+    def _count_ahead(self) -> None:
+        """They take memory; raises ApiError."""
+        if not self._queue:
+            self._ahead = None
+        elif self._limits.memory is not None:
+            if self._ahead is None:
+                self._ahead = self._limits.memory.hold(0)
+            self._ahead.resize(
+                sum(checks.head_size(message) + body.total_bytes for message, body in self._queue)
+            )
 
     def _read_on(self) -> None:
         """The last of those read ahead was taken up: have the next ones."""

@@ -19,13 +19,12 @@ class Memory:
 
     def hold(self, size: int) -> Hold:
         """Room for a body of this size, before it is read; raises ApiError with 503."""
-        hold = Hold(self)
-        hold.grow(size)
-        return hold
+        self.take(size)
+        return Hold(self, size)
 
     def take(self, size: int) -> None:
-        """Count so many bytes; raises ApiError."""
-        if self.held + size > self.limit:
+        """Count so many bytes, or so many less; raises ApiError."""
+        if size > 0 and self.held + size > self.limit:
             message = "The proxy holds as many requests as its memory allows; try again later."
             raise ApiError(503, message, reason="memory", retry_after=self._retry_after())
         self.held += size
@@ -37,15 +36,20 @@ class Hold:
 
     __slots__ = ("_memory", "_size")
 
-    def __init__(self, memory: Memory) -> None:
+    def __init__(self, memory: Memory, size: int) -> None:
+        """`size` bytes are taken already."""
         self._memory = memory
-        self._size = 0
+        self._size = size
 
     def grow(self, size: int) -> None:
         """The body has so many bytes by now; raises ApiError."""
         if size > self._size:
-            self._memory.take(size - self._size)
-            self._size = size
+            self.resize(size)
+
+    def resize(self, size: int) -> None:
+        """There are so many bytes, more or less than before; raises ApiError."""
+        self._memory.take(size - self._size)
+        self._size = size
 
     def __del__(self) -> None:
         self._memory.held -= self._size

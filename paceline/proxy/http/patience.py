@@ -37,6 +37,7 @@ class Patience:
 
     def end(self) -> None:
         """Nothing ever will be."""
+        self._on_late = _nobody  # the other refers to here: leave no cycle to the collector
         self._deadline = 0.0
         if self._timer is not None:
             self._timer.cancel()
@@ -55,3 +56,7 @@ class Patience:
         else:
             self._deadline = 0.0
             self._on_late()
+
+
+def _nobody() -> None:
+    """Whom to call at the end."""

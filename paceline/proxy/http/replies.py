@@ -22,34 +22,34 @@ class ReplyHead(Struct, kw_only=True):
     reason: bytes
     headers: list[tuple[bytes, bytes]]
     """As they came: order, case and duplicates kept."""
+    noted: dict[bytes, list[bytes]]
+    """Their values by name in lower case."""
     keep_alive: bool
     """Whether the engine keeps the connection open after this reply."""
-
-    def values(self, name: bytes) -> list[bytes]:
-        """Every value of the header called `name`, which is given in lower case."""
-        return [value for key, value in self.headers if key.lower() == name]
 
     @property
     def is_sse(self) -> bool:
         """Whether the body is a stream of server-sent events."""
-        return any(
-            value.lower().startswith(b"text/event-stream") for value in self.values(b"content-type")
-        )
+        types = self.noted.get(b"content-type", ())
+        return any(value.lower().startswith(b"text/event-stream") for value in types)
 
 
 class _Reader:
     """What httptools calls while it reads a head."""
 
+    reason = b""
+    complete = False
+
     def __init__(self) -> None:
-        self.reason = b""
         self.headers: list[tuple[bytes, bytes]] = []
-        self.complete = False
+        self.noted: dict[bytes, list[bytes]] = {}
 
     def on_status(self, status: bytes) -> None:
         self.reason = status
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self.headers.append((name, value))
+        self.noted.setdefault(name.lower(), []).append(value)
 
     def on_headers_complete(self) -> None:
         self.complete = True
@@ -94,6 +94,7 @@ def parse_head(data: bytes) -> ReplyHead:
         status=parser.get_status_code(),
         reason=reader.reason,
         headers=reader.headers,
+        noted=reader.noted,
         keep_alive=parser.should_keep_alive(),
     )
 
@@ -102,10 +103,11 @@ def framing_of(head: ReplyHead, method: str) -> Framing:
     """How the body behind `head` ends (RFC 9112 section 6.3); raises BadReply."""
     if method == "HEAD" or head.status in (204, 304):
         return Length(0)
-    if codings := head.values(b"transfer-encoding"):
-        if [coding.lower() for coding in codings] != [b"chunked"]:
+    noted = head.noted
+    if b"transfer-encoding" in noted:
+        if [coding.lower() for coding in noted[b"transfer-encoding"]] != [b"chunked"]:
             raise BadReply("a transfer coding that was not asked for")
         return Chunked()
-    if lengths := head.values(b"content-length"):
-        return Length(int(lengths[0]))  # httptools checked: digits, and only one
+    if b"content-length" in noted:
+        return Length(int(noted[b"content-length"][0]))  # httptools checked: digits, and only one
     return UntilClose()

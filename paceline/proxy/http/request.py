@@ -62,34 +62,28 @@ class Request:
     __slots__ = (
         "body",
         "credentials",
-        "headers",
         "hold",
         "http11",
         "inbound",
         "keep_alive",
         "kept",
+        "message",
         "method",
         "noted",
         "path",
-        "raw_headers",
         "raw_path",
         "remote",
         "tenant",
-        "url",
-        "version",
     )
 
     def __init__(self, message: RawRequestMessage, inbound: Inbound, remote: str) -> None:
+        self.message = message
+        """As aiohttp's parser read it."""
         self.method = message.method
-        self.raw_path = message.path
+        self.raw_path = path = message.path
         """The target as it came: path and query."""
-        self.url = message.url
-        plain = "?" not in message.path and "%" not in message.path
-        self.path = message.path if plain else message.url.path
+        self.path = path if "?" not in path and "%" not in path else message.url.path
         """The path alone, unquoted."""
-        self.headers = message.headers
-        self.raw_headers = message.raw_headers
-        self.version = message.version
         self.http11 = message.version >= HttpVersion11
         self.keep_alive = not message.should_close
         """Whether the connection may carry another request; whoever answers may turn it off."""

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
+from collections.abc import Callable
 
 from paceline.proxy.http.checks import Limits
-from paceline.proxy.http.inbound import Gate, Handler, Inbound, Unread
+from paceline.proxy.http.crowd import Crowd
+from paceline.proxy.http.errors import ApiError
+from paceline.proxy.http.handshake import Handshake
+from paceline.proxy.http.inbound import Connections, Gate, Handler, Inbound, Unread
 
 CUT_SECONDS = 1.0
 """Longest wait for connections that were cut off to be gone."""
@@ -20,49 +25,73 @@ class Server:
         unread: Unread,
         limits: Limits,
         drain_seconds: float,
-        max_connections: int = 8_000,
+        crowd: Crowd | None = None,
         gate: Gate = lambda request: None,
+        on_refused: Callable[[str], None] = lambda reason: None,
     ) -> None:
+        """`on_refused` is told why a connection was."""
         self.limits = limits
         """Of the connections that come next."""
         self.drain_seconds = drain_seconds
-        self.max_connections = max_connections
+        self.crowd = crowd or Crowd()
         self._gate = gate
         self._handler = handler
         self._unread = unread
+        self._on_refused = on_refused
         self._finishing = False
-        self._open: set[Inbound] = set()
+        self._open: dict[Inbound | Handshake, bool] = {}
+        """Whether they were counted."""
         self._empty = asyncio.Event()
 
-    def connection(self) -> Inbound:
+    @property
+    def open(self) -> int:
+        """Connections, those included that are refused."""
+        return len(self._open)
+
+    def connection(self, counted_by: Connections | None = None) -> Inbound:
         """The protocol of a new connection."""
-        return Inbound(self, self._gate, self._handler, self._unread, self.limits)
+        server = counted_by or self
+        return Inbound(server, self._gate, self._handler, self._unread, self.limits)
 
-    def add(self, inbound: Inbound) -> bool:
-        """A client has connected; False if that is one too many."""
-        self._open.add(inbound)
+    def secured(self, context: ssl.SSLContext) -> Handshake:
+        """The protocol of a new connection that is to speak TLS."""
+        return Handshake(self, context)
+
+    def add(self, connection: Inbound | Handshake) -> ApiError | None:
+        """A client has connected; the answer if it is one too many."""
+        refused = self.crowd.enter(connection.remote)
+        self._open[connection] = refused is None
         if self._finishing:
-            inbound.finish()
-        return len(self._open) <= self.max_connections
+            connection.finish()
+        if refused is not None:
+            self._on_refused(refused.reason)
+        return refused
 
-    def discard(self, inbound: Inbound) -> None:
+    def replace(self, connection: Handshake, by: Inbound) -> None:
+        """One goes on as another."""
+        self._open[by] = self._open.pop(connection, False)
+        if self._finishing:
+            by.finish()
+
+    def discard(self, connection: Inbound | Handshake) -> None:
         """A client's connection is gone."""
-        self._open.discard(inbound)
+        if self._open.pop(connection, False):
+            self.crowd.leave(connection.remote)
         if not self._open:
             self._empty.set()
 
     def finish(self) -> None:
         """From now on each connection gets one more answer, if it asks."""
         self._finishing = True
-        for inbound in list(self._open):
-            inbound.finish()
+        for connection in list(self._open):
+            connection.finish()
 
     async def drain(self) -> None:
         """Wait until all have their answers, then cut off those for whom time is up."""
         self.finish()
         if not await self._emptied(self.drain_seconds):
-            for inbound in list(self._open):
-                inbound.abort()
+            for connection in list(self._open):
+                connection.abort()
             await self._emptied(CUT_SECONDS)
 
     async def _emptied(self, seconds: float) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
@@ -17,6 +18,8 @@ from paceline.policies.registry import load
 from paceline.proxy.access.quotas import quotas
 from paceline.proxy.config import Config, PolicyConfig
 from paceline.proxy.discovery.sources import Discovery
+from paceline.proxy.fleet.join import join
+from paceline.proxy.fleet.report import FleetCollector, fleet_state
 from paceline.proxy.http.memory import Memory
 from paceline.proxy.kv_events.follower import follower
 from paceline.proxy.process.secure import Security, secure
@@ -29,7 +32,7 @@ from paceline.proxy.serving.tokenizing import tokenizers
 from paceline.proxy.telemetry import log
 from paceline.proxy.telemetry.metrics import CONTENT_TYPE, Metrics
 from paceline.proxy.telemetry.recorder import Recorder
-from paceline.proxy.telemetry.state import state_json
+from paceline.proxy.telemetry.state import EngineState, state_json
 from paceline.proxy.telemetry.tracing import tracing
 from paceline.proxy.ui.board import Boards, Now
 from paceline.proxy.ui.page import Dashboard
@@ -64,6 +67,8 @@ class Proxy:
         """Whether it takes in what comes, but is not ready for more."""
         self.policy = config.policy
         """The one in use."""
+        self.engines: Callable[[], Sequence[EngineState]] = list
+        """What to show of engines that this process has started."""
         # Reloads change the settings in place: the parts keep what they were given.
         self.upstream = structs.replace(config.upstream)
         self.scheduling = structs.replace(config.scheduler)
@@ -73,15 +78,18 @@ class Proxy:
         self._all_up = asyncio.Event()
         self.driver = Driver(scheduler, loop, self._observe)
         self._recorder = recorder
+        self.fleet = join(config.fleet, security.shared, self.driver)
+        """The other proxies; None where there are none."""
         self._boards = Boards(scheduler, self._directory, self._seen)
         self._metrics = Metrics(
             self.snapshot,
             *([recorder] if recorder else []),
+            *([FleetCollector(self.fleet)] if self.fleet else []),
             lines_dropped=lambda: log.stderr().dropped,
         )
         self._log_request = log.request_logger(config.log)
         pool = self._pool(loop)
-        seed = secrets.token_bytes(16)
+        seed = secrets.token_bytes(16) if security.shared is None else security.shared.seed
         models = tokenizers(config.models)
         follow = partial(follower, sink=self.driver, models=models, seed=seed)
         self.monitor = Monitor(self._directory, self.driver, pool, self.upstream, follow)
@@ -94,6 +102,7 @@ class Proxy:
             pool=pool,
             directory=self._directory,
             on_record=self._on_record,
+            on_refused=self._metrics.connection_refused,
             ratio=TokenRatio(),
             retries=RetryBudget(self._started_at),
             memory=Memory(int(config.server.max_buffered_mb * 2**20), self.driver.retry_after),
@@ -114,7 +123,9 @@ class Proxy:
         self.admin_server = build_admin_server(self.gateway)
 
     async def close(self) -> None:
-        """Stop watching the backends, and close what is kept open to them."""
+        """Leave the fleet, stop watching the backends, and close what is kept open to them."""
+        if self.fleet is not None:
+            await self.fleet.close()
         await self.discovery.close()
         await self.backends.close()
         await self.monitor.close()
@@ -174,6 +185,8 @@ class Proxy:
     def _observe(self, event: Event, actions: list[Action], now: float) -> None:
         if self._recorder is not None:
             self._recorder.note(event, actions, now)
+        if self.fleet is not None:
+            self.fleet.note(event, actions)
         if actions:
             self._boards.decided(actions, now)
         if isinstance(event, BackendChanged) and all(entry.up for entry in self._directory):
@@ -195,4 +208,8 @@ class Proxy:
 
     def _state(self) -> bytes:
         config = structs.replace(self.gateway.config, policy=self.policy)
-        return state_json(config, self.snapshot(), self._loop.time() - self._started_at)
+        now, fleet = self._loop.time(), None
+        if self.fleet is not None:
+            fleet = fleet_state(self.fleet, config.fleet.cell, now)
+        uptime = now - self._started_at
+        return state_json(config, self.snapshot(), uptime, self.engines(), fleet)

@@ -44,6 +44,8 @@ class Plan(Struct, frozen=True, kw_only=True):
     """Where it stands; empty for nowhere."""
     replaces: int | None = None
     """Process id of the proxy whose port to take over."""
+    attend: Callable[[Proxy], None] | None = None
+    """Called with the proxy before it serves."""
 
 
 def run(plan: Plan) -> None:
@@ -64,8 +66,12 @@ async def serve(plan: Plan) -> None:
         recorder = _recorder(plan.config, stack)
         config = await _with_backends(plan.config, stack)
         proxy = _proxy(config, security, recorder)
+        if plan.attend is not None:
+            plan.attend(proxy)
         proxy.monitor.start()
         proxy.discovery.start()
+        if proxy.fleet is not None:
+            proxy.fleet.start()
         stack.push_async_callback(proxy.close)
         if plan.replaces is not None:
             await _be_ready(proxy)  # the other one serves meanwhile

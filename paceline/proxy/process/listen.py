@@ -10,14 +10,12 @@ import ssl
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
+from functools import partial
 
 from paceline.proxy.http.server import Server
 
 BACKLOG = 1024
 """Connections that the kernel may hold for us: a burst of clients, as after a restart."""
-
-HANDSHAKE_SECONDS = 10.0
-"""Longest TLS handshake: a few round trips, for clients on slow lines."""
 
 
 class CannotListen(Exception):
@@ -60,10 +58,11 @@ async def listening(
     connections, until one of them stops (SO_REUSEPORT). On the way out the listener closes, and
     open streams may go on for the server's `drain_seconds`; what is left then is cut off.
     """
+    factory = server.connection if tls is None else partial(server.secured, tls)
     try:
         if port and not shared:
             await _must_be_free(host, port)
-        listener = await _listen(server.connection, host, port, tls)
+        listener = await _listen(factory, host, port)
     except OSError as error:
         raise CannotListen(host, port, error) from error
     try:
@@ -71,7 +70,7 @@ async def listening(
         yield url if tls is None else url.replace("http:", "https:", 1)
     finally:
         server.finish()
-        await _close(listener, server.connection, tls)
+        await _close(listener, factory)
         await server.drain()
 
 
@@ -84,7 +83,7 @@ async def reserved(host: str, port: int, *, shared: bool) -> AsyncIterator[int]:
     try:
         if port and not shared:
             await _must_be_free(host, port)
-        holder = await _listen(asyncio.Protocol, host, port, None, start=False)
+        holder = await _listen(asyncio.Protocol, host, port, start=False)
     except OSError as error:
         raise CannotListen(host, port, error) from error
     try:
@@ -94,12 +93,7 @@ async def reserved(host: str, port: int, *, shared: bool) -> AsyncIterator[int]:
 
 
 async def _listen(
-    factory: Callable[[], asyncio.Protocol],
-    host: str,
-    port: int,
-    tls: ssl.SSLContext | None,
-    *,
-    start: bool = True,
+    factory: Callable[[], asyncio.BaseProtocol], host: str, port: int, *, start: bool = True
 ) -> asyncio.Server:
     return await asyncio.get_running_loop().create_server(
         factory,
@@ -107,10 +101,16 @@ async def _listen(
         port,
         backlog=BACKLOG,
         reuse_port=hasattr(socket, "SO_REUSEPORT") or None,
-        ssl=tls,
-        ssl_handshake_timeout=None if tls is None else HANDSHAKE_SECONDS,
         start_serving=start,
     )
+
+
+async def ensure_free(host: str, port: int) -> None:
+    """Raises CannotListen if anybody listens there."""
+    try:
+        await _must_be_free(host, port)
+    except OSError as error:
+        raise CannotListen(host, port, error) from error
 
 
 async def _must_be_free(host: str, port: int) -> None:
@@ -121,9 +121,7 @@ async def _must_be_free(host: str, port: int) -> None:
     await trial.wait_closed()
 
 
-async def _close(
-    listener: asyncio.Server, factory: Callable[[], asyncio.Protocol], tls: ssl.SSLContext | None
-) -> None:
+async def _close(listener: asyncio.Server, factory: Callable[[], asyncio.BaseProtocol]) -> None:
     """Stop listening, but take in those that have connected: the kernel would reset them."""
     spares = [socket.socket(fileno=os.dup(one.fileno())) for one in listener.sockets]
     listener.close()
@@ -134,11 +132,7 @@ async def _close(
             while True:
                 waiting.append(spare.accept()[0])
     loop = asyncio.get_running_loop()
-    timeout = None if tls is None else HANDSHAKE_SECONDS
-    taken = (
-        loop.connect_accepted_socket(factory, one, ssl=tls, ssl_handshake_timeout=timeout)
-        for one in waiting
-    )
+    taken = (loop.connect_accepted_socket(factory, one) for one in waiting)
     await asyncio.gather(*taken, return_exceptions=True)  # some have left again
 
 

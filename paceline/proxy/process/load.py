@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator
 from importlib.util import find_spec
 from ipaddress import ip_address
 from pathlib import Path
+from typing import TypeVar
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Struct
@@ -15,7 +17,7 @@ from msgspec import Struct
 from paceline.engines.tokens import TokenizerError
 from paceline.policies.decode import SettingError, decode
 from paceline.policies.registry import PolicyError, load
-from paceline.proxy.config import BackendConfig, Config
+from paceline.proxy.config import BackendConfig, Config, FleetConfig
 from paceline.proxy.serving.tokenizing import tokenizers
 from paceline.proxy.upstream.address import BadAddress, parse
 
@@ -23,6 +25,7 @@ MINIMUM = {
     "$.server.port": 0,
     "$.server.drain_seconds": 0,
     "$.server.grace_seconds": 0,
+    "$.server.max_connections_per_address": 0,
     "$.admin.port": 0,
     "$.scheduler.max_waiting": 0,
     "$.scheduler.max_waiting_tokens": 0,
@@ -36,7 +39,11 @@ MAXIMUM = {
     "$.server.port": 65535,
     "$.admin.port": 65535,
     "$.tracing.sample": 1,
+    "$.fleet.interval_seconds": 1,
 }
+
+
+C = TypeVar("C", bound=Config)
 
 
 class ConfigError(Exception):
@@ -60,13 +67,17 @@ def load_config(path: Path | None, flags: Flags | None = None) -> Config:
 
     Every backend has a name and a URL without a slash at its end. Raises `ConfigError`.
     """
-    config = Config() if path is None else _checked(_read(path), str(path))
-    return config if flags is None else _checked(_overlay(config, flags), "command line")
+    config = Config() if path is None else checked(read(path, Config), str(path))
+    return config if flags is None else checked(_overlay(config, flags), "command line")
 
 
-def _read(path: Path) -> Config:
+def read(path: Path, cls: type[C]) -> C:
+    """The file as it stands; raises `ConfigError`."""
     try:
-        return decode(tomllib.loads(path.read_text("utf-8")), Config)
+        table = tomllib.loads(path.read_text("utf-8"))
+        if "engines" in table and cls is Config:
+            raise SettingError("$.engines", "`paceline up` starts engines; this does not")
+        return decode(table, cls)
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}") from None
     except SettingError as error:
@@ -93,7 +104,8 @@ def _overlay(config: Config, flags: Flags) -> Config:
     return decode(table, Config)
 
 
-def _checked(config: Config, source: str) -> Config:
+def checked(config: C, source: str) -> C:
+    """The same with every name filled in; raises `ConfigError` for what makes no sense."""
     try:
         for path, value in _numbers(config, "$"):
             _check_number(path, value)
@@ -103,6 +115,8 @@ def _checked(config: Config, source: str) -> Config:
         _check_models(config)
         _check_tracing(config)
         _check_discovery(config)
+        _check_rules(config)
+        _check_fleet(config.fleet)
     except SettingError as error:
         raise ConfigError(f"{source}: {error}") from None
     return config
@@ -179,6 +193,30 @@ def _check_discovery(config: Config) -> None:
             raise SettingError(f"{path}.resolver", f"expected ADDRESS:PORT, got {one.resolver}")
         if (one.ca_file or one.cert_file) and one.scheme != "https":
             raise SettingError(path, "certificates need scheme https")
+
+
+def _check_rules(config: Config) -> None:
+    for i, rule in enumerate(config.rules):
+        if not rule.to:
+            raise SettingError(f"$.rules[{i}].to", "expected a model's name")
+        for what in ("prompt_tokens", "output_tokens"):
+            least, most = getattr(rule, f"min_{what}"), getattr(rule, f"max_{what}")
+            if least is not None and most is not None and least > most:
+                raise SettingError(f"$.rules[{i}].min_{what}", f"is more than max_{what}, {most}")
+
+
+def _check_fleet(fleet: FleetConfig) -> None:
+    if not fleet.url:
+        return
+    at = urlsplit(fleet.url)
+    if at.scheme not in ("redis", "rediss") or not at.hostname:
+        raise SettingError("$.fleet.url", "expected redis://HOST:PORT/DB or rediss://")
+    if at.password is not None:
+        raise SettingError("$.fleet.url", "a password stands in password_file or password_env")
+    if fleet.ca_file and at.scheme != "rediss":
+        raise SettingError("$.fleet.ca_file", "needs rediss://")
+    if not _installed("redis.asyncio"):
+        raise SettingError("$.fleet", "install paceline[redis]")
 
 
 def _is_address(server: str) -> bool:

@@ -15,12 +15,12 @@ from msgspec import Struct, structs
 
 from paceline.proxy.access import tls
 from paceline.proxy.access.quotas import quotas
-from paceline.proxy.config import Config, ServerConfig
+from paceline.proxy.config import Config, FleetConfig, ServerConfig
 from paceline.proxy.http.memory import Memory
 from paceline.proxy.http.server import Server
 from paceline.proxy.process.load import ConfigError
 from paceline.proxy.process.secure import Security, files, secure
-from paceline.proxy.routes.app import limits_of
+from paceline.proxy.routes.app import crowd_of, limits_of
 
 if TYPE_CHECKING:
     from paceline.proxy.process.compose import Proxy
@@ -44,6 +44,7 @@ FIXED = (
     "scheduler.recent_requests",
     "upstream.probe_timeout_seconds",
     "models",
+    *(f"fleet.{name}" for name in FleetConfig.__struct_fields__),
 )
 """Settings that only a restart changes."""
 
@@ -124,7 +125,7 @@ def limit(server: Server, config: ServerConfig, memory: Memory) -> None:
     memory.limit = int(config.max_buffered_mb * 2**20)
     server.limits = limits_of(config, memory)
     server.drain_seconds = config.drain_seconds
-    server.max_connections = config.max_connections
+    server.crowd.adopt(crowd_of(config))
 
 
 def adopt(settings: Struct, others: Struct) -> None:

@@ -17,6 +17,7 @@ from paceline.proxy.access.cors import BadOrigins, Cors, cors
 from paceline.proxy.access.hosts import BadHosts, Hosts
 from paceline.proxy.access.keys import BadKeys, Keys, read_keys, secret
 from paceline.proxy.access.salts import Salts
+from paceline.proxy.access.shared import Shared, shared
 from paceline.proxy.config import AdminConfig, AuthConfig, Config
 from paceline.proxy.process.load import ConfigError
 from paceline.proxy.upstream.address import BadAddress, reach
@@ -33,6 +34,8 @@ class Security(Struct, frozen=True, kw_only=True):
     tls: ssl.SSLContext | None
     cors: Cors | None
     """None where pages of other origins may not ask."""
+    shared: Shared | None
+    """What all proxies of a fleet have; None in no fleet."""
     hosts: Hosts
     """Where backends may be that are added through the API."""
 
@@ -40,14 +43,17 @@ class Security(Struct, frozen=True, kw_only=True):
 def secure(config: Config) -> Security:
     """All that the configuration's names stand for; raises ConfigError."""
     auth, admin = config.auth, config.admin
+    _read("$.server.load_balancers", lambda: Hosts(config.server.load_balancers))
     keys = _read("$.auth", lambda: read_keys(auth.keys_file, auth.keys_env))
     admins = _read("$.admin", lambda: read_keys(admin.keys_file, admin.keys_env))
     _check(keys, admins, auth, admin)
     for i, backend in enumerate(config.backends):
         _read(f"$.backends[{i}]", lambda backend=backend: reach(backend))  # type: ignore[misc]
+    common = _read("$.fleet", lambda: shared(config.fleet))
     return Security(
         access=Access(keys, admins, separate=admin.port is not None, paths=_paths(auth)),
-        salts=_read("$.auth.salt_env", lambda: _salts(auth)),
+        salts=_read("$.auth.salt_env", lambda: _salts(auth, common)),
+        shared=common,
         tls=_read("$.tls", lambda: tls.for_clients(config.tls)),
         cors=_read("$.server.cors_origins", lambda: cors(config.server.cors_origins)),
         hosts=_read("$.admin.backend_hosts", lambda: Hosts(admin.backend_hosts)),
@@ -58,6 +64,7 @@ def files(config: Config) -> list[str]:
     """The files that `secure` reads."""
     named = [config.auth.keys_file, config.admin.keys_file]
     named += [config.tls.cert_file, config.tls.key_file, config.tls.client_ca_file]
+    named += [config.fleet.secret_file, config.fleet.password_file]
     for backend in config.backends:
         named += [backend.ca_file, backend.cert_file]
     return [name for name in named if name]
@@ -78,10 +85,12 @@ def _paths(auth: AuthConfig) -> frozenset[str]:
     return UNCACHED if auth.isolate else STATELESS
 
 
-def _salts(auth: AuthConfig) -> Salts | None:
+def _salts(auth: AuthConfig, common: Shared | None) -> Salts | None:
     if not auth.isolate:
         return None
-    return Salts(secret(auth.salt_env).encode() if auth.salt_env else b"")
+    if auth.salt_env:
+        return Salts(secret(auth.salt_env).encode())
+    return Salts(common.salts if common is not None else b"")
 
 
 def _read(path: str, read: Callable[[], T]) -> T:

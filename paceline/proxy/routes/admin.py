@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 import msgspec
 import structlog
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from paceline.proxy.access.hosts import Hosts
 from paceline.proxy.config import BackendConfig
@@ -18,6 +18,7 @@ from paceline.proxy.upstream.backends import Backends
 from paceline.proxy.upstream.directory import Entry
 
 PATH = "/paceline/backends"
+Positive = Annotated[int, Meta(ge=1)]
 T = TypeVar("T")
 
 log = structlog.get_logger()
@@ -55,8 +56,8 @@ class NewBackend(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The URL's host and port unless given."""
     kind: Literal["auto", "vllm", "sglang", "openai"] = "auto"
     models: list[str] = []
-    kv_tokens: int | None = None
-    max_running: int | None = None
+    kv_tokens: Positive | None = None
+    max_running: Positive | None = None
     leader_first: bool | None = None
 
 
@@ -119,8 +120,6 @@ class Admin:
             raise ApiError(403, message, reason="forbidden", param="url")
         if not address.id.isprintable() or len(address.id) > 256:
             raise _bad("Expected a printable name of at most 256 characters.", "name")
-        if min(new.kv_tokens or 1, new.max_running or 1) < 1:
-            raise _bad("Expected positive numbers.", None)
         if address.id in self._backends.directory:
             raise ApiError(409, f"There is a backend {address.id!r} already.", reason="exists")
         fields = msgspec.structs.asdict(new)

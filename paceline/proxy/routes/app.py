@@ -8,8 +8,10 @@ import msgspec
 
 from paceline.engines import api
 from paceline.proxy.access.admission import RESPONSES
+from paceline.proxy.access.hosts import Hosts
 from paceline.proxy.config import ServerConfig
 from paceline.proxy.http.checks import Limits
+from paceline.proxy.http.crowd import Crowd
 from paceline.proxy.http.inbound import Gate, Handler, Unread
 from paceline.proxy.http.memory import Memory
 from paceline.proxy.http.request import Reply, Request
@@ -48,8 +50,18 @@ def _server(gateway: Gateway, handler: Handler, unread: Unread, gate: Gate) -> S
         unread,
         limits_of(config, gateway.memory),
         config.drain_seconds,
-        config.max_connections,
+        crowd_of(config),
         gate,
+        gateway.on_refused,
+    )
+
+
+def crowd_of(config: ServerConfig) -> Crowd:
+    """Nobody yet, and how many may come; raises BadHosts."""
+    return Crowd(
+        config.max_connections,
+        config.max_connections_per_address,
+        Hosts(config.load_balancers),
     )
 
 

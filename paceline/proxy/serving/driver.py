@@ -57,11 +57,13 @@ class Driver:
 
         Cancelling the caller takes the request out of the scheduler.
         """
-        return await self._decide(request.id, Arrived(request))
+        decided = self._feed(Arrived(request), request.id)
+        return await self._wait(request.id) if decided is None else decided
 
     async def retry(self, id: str) -> Dispatch | Reject:
         """The backend failed before the first byte: the next decision, elsewhere if possible."""
-        return await self._decide(id, Failed(id, retry=True))
+        decided = self._feed(Failed(id, retry=True), id)
+        return await self._wait(id) if decided is None else decided
 
     def submit(self, event: Arrived | Failed, id: str, waiter: Waiter) -> None:
         """As `admit` and `retry`, for a waiter that is told, now or later."""
@@ -110,16 +112,17 @@ class Driver:
         """A backend told its load."""
         self._feed(LoadReported(id, running, waiting, asked_at))
 
+    def heard(self, event: Event) -> None:
+        """Another proxy told something of its requests, or began or ceased to be heard."""
+        self._feed(event)
+
     def use(self, policy: Policy) -> None:
         """Order and place by another policy from now on."""
         now = self._loop.time()
         self._carry_out(self.scheduler.use(policy, now))
         self._rearm(now)
 
-    async def _decide(self, id: str, event: Event) -> Dispatch | Reject:
-        decided = self._feed(event, id)
-        if decided is not None:
-            return decided
+    async def _wait(self, id: str) -> Dispatch | Reject:
         future: asyncio.Future[Dispatch | Reject] = self._loop.create_future()
         self._waiting[id] = future
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 
 from paceline.engines import api
 from paceline.proxy.http.client import Client
@@ -110,8 +111,8 @@ class Forward:
                 standing.failed(pool.now())
         elif relay.head is not None:
             in_flight = pool.in_flight(connection.backend.id)
-            advice = relay.head.values(b"retry-after")
-            standing.answered(relay.head.status, pool.now(), in_flight, *advice[:1])
+            advice = relay.head.noted.get(b"retry-after", (None,))
+            standing.answered(relay.head.status, pool.now(), in_flight, advice[0])
         elif outcome is Outcome.DROPPED and not connection.reused:
             standing.failed(pool.now())
 
@@ -125,17 +126,17 @@ class Forward:
             raise self._relay.error
         return True
 
-    async def _send(self, connection: Connection, claim: Claim) -> Outcome:
-        record = self._record
+    def _send(self, connection: Connection, claim: Claim) -> Coroutine[None, None, Outcome]:
+        record, request = self._record, self._request
         record.attempts += 1
 
         def first_byte() -> None:
-            record.first_byte_at = asyncio.get_running_loop().time()
+            record.first_byte_at = self._gateway.pool.now()
             claim.first_byte()
 
-        self._relay = Relay(
+        relay = self._relay = Relay(
             self._client,
-            self._request.method,
+            request.method,
             self._gateway.config.upstream,
             ours=self._our_lines(),
             hold=self._hold,
@@ -146,16 +147,18 @@ class Forward:
         attempt_id = self._request_id
         if record.attempts > 1:
             attempt_id += f"-{record.attempts}"  # engines refuse an id that they know already
-        body = self._ranked(connection.backend.priority)
-        length = None if not body and self._request.method in BODILESS else len(body)
-        head = request_head(self._request, connection.backend, attempt_id, length)
-        return await self._relay.run(connection, head, body)
+        backend, body = connection.backend, self._body
+        if record.priority and backend.priority:
+            body = self._ranked(backend.priority)
+        length = None if not body and request.method in BODILESS else len(body)
+        head = request_head(request, backend, attempt_id, length)
+        return relay.run(connection, head, body)
 
     def _ranked(self, polarity: int) -> bytes:
         """The body, with the request's priority for an engine that ranks by it."""
-        priority = self._record.priority * polarity
-        if not priority or self._record.path not in api.PATHS:
+        if self._record.path not in api.PATHS:
             return self._body
+        priority = self._record.priority * polarity
         return with_member(self._body, "priority", b"%d" % priority)
 
     def _our_lines(self) -> bytes:
@@ -190,6 +193,7 @@ class Forward:
         broken = relay is not None and relay.outcome is Outcome.BROKEN
         if relay is not None and relay.answered:
             record.outcome = "finished"
+            relay.hand_over()
             record.usage = read_usage(relay.tail)
             claim.finished(record.usage)
         elif record.outcome == "cancelled" and not broken:

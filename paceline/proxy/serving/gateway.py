@@ -38,6 +38,8 @@ class Gateway(Struct, kw_only=True, eq=False):
     directory: Directory
     on_record: Callable[[Record], None]
     """Called once a request, at its end."""
+    on_refused: Callable[[str], None] = lambda reason: None
+    """Called when a connection is refused, with the reason."""
     ratio: TokenRatio
     """Turns bytes of prompt into tokens."""
     retries: RetryBudget

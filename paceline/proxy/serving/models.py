@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -11,6 +11,7 @@ import msgspec
 from paceline.proxy.http.errors import ApiError, unknown_model
 from paceline.proxy.http.request import Reply, Request
 from paceline.proxy.serving.gateway import Gateway
+from paceline.proxy.serving.rules import aliases
 from paceline.proxy.upstream.address import Address
 from paceline.proxy.upstream.fetch import Fetched, FetchFailed, fetch
 from paceline.proxy.upstream.heads import get_head
@@ -43,6 +44,7 @@ async def merged(gateway: Gateway, request: Request) -> Reply:
         first = answered[0]
         return _json(first.status, first.body)
     models = merge(good)
+    _add_aliases(models, aliases(gateway.config.rules))
     name = request.path[len(PATH) + 1 :]
     return _json(200, msgspec.json.encode(_named(models, name) if name else models))
 
@@ -58,6 +60,14 @@ def merge(bodies: Iterable[bytes]) -> ModelList:
         for model in found:
             models.setdefault(str(model.get("id")), model)
     return ModelList(data=list(models.values()))
+
+
+def _add_aliases(models: ModelList, named: Mapping[str, str]) -> None:
+    """List the names of rules as models, described by what serves them, where that is up."""
+    known = {str(model.get("id")): model for model in models.data}
+    for name, model in named.items():
+        if name not in known and model in known:
+            models.data.append(known[model] | {"id": name})
 
 
 def _named(models: ModelList, name: str) -> dict[str, Any]:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import enum
-from collections import deque
 from collections.abc import Callable
 
-from paceline.engines.answers import Transcript
+from paceline.engines.answers import BATCH, Transcript
 from paceline.proxy.config import UpstreamConfig
 from paceline.proxy.http.client import Client
 from paceline.proxy.http.errors import ApiError, sse_event
@@ -50,33 +49,19 @@ class Outcome(enum.Enum):
 class Relay:
     """One reply on its way from a connection to a client."""
 
-    __slots__ = (
-        "_begun",
-        "_boundary",
-        "_buffer",
-        "_clean",
-        "_client",
-        "_config",
-        "_connection",
-        "_deadline",
-        "_framing",
-        "_hold",
-        "_last",
-        "_last_size",
-        "_loop",
-        "_method",
-        "_on_first_byte",
-        "_ours",
-        "_patience",
-        "_paused",
-        "_quiet_since",
-        "_timer",
-        "_transcript",
-        "_wake",
-        "error",
-        "head",
-        "outcome",
-    )
+    head: ReplyHead | None = None
+    outcome: Outcome | None = None
+    error: ApiError | None = None
+    succeeded = False
+    """Whether the engine answered with a 2xx status."""
+
+    _connection: Connection
+    _framing: Framing = NOTHING
+    _buffer = b""
+    _timer: asyncio.TimerHandle | None = None
+    _begun = False  # the body's first byte came
+    _paused = False
+    _clean = True  # nothing followed the reply's end
 
     def __init__(
         self,
@@ -91,12 +76,9 @@ class Relay:
         transcript: Transcript | None = None,
     ) -> None:
         """`hold` tells whether a reply with a status is dropped; `deadline` ends all waiting."""
-        self.head: ReplyHead | None = None
-        self.outcome: Outcome | None = None
-        self.error: ApiError | None = None
         self._client = client
+        self._inbound = client.inbound
         self._method = method
-        self._connection: Connection
         self._config = config
         self._ours = ours
         self._hold = hold
@@ -105,17 +87,12 @@ class Relay:
         self._transcript = transcript
         self._loop = asyncio.get_running_loop()
         self._wake = self._loop.create_future()
-        self._buffer = b""
-        self._framing: Framing = NOTHING
-        self._last: deque[bytes] = deque()  # the payload's end
-        self._last_size = 0
-        self._boundary = False  # where the client stands, an event could be inserted
-        self._begun = False  # the body's first byte came
-        self._paused = False
-        self._clean = True  # nothing followed the reply's end
+        self._pieces: list[bytes] = []  # the payload that came last,
+        self._kept = 0  # the bytes that it came in, at least,
+        self._most = BATCH if transcript is not None else 2 * TAIL  # how many there may be,
+        self._before = b""  # and what came before that, as far as it may belong to the tail
         self._quiet_since = self._loop.time()
         self._patience = config.first_byte_seconds
-        self._timer: asyncio.TimerHandle | None = None
 
     async def run(self, connection: Connection, head: bytes, body: bytes) -> Outcome:
         """Send a request and pass its reply on; returns when that has ended.
@@ -149,7 +126,7 @@ class Relay:
             if self.head is None:
                 self._take_head(data)
             else:
-                self._pass_on(b"", data)
+                self._pass_on(data)
         except (BadReply, BadFraming) as error:
             self._break(502, f"The engine sent a malformed reply: {error}.")
 
@@ -187,63 +164,62 @@ class Relay:
             return
         self._framing = framing_of(head, self._method)
         self.head = head
-        if self._hold(head.status):
+        self.succeeded = 200 <= head.status < 300
+        if not self.succeeded and self._hold(head.status):
             self._settle(Outcome.HELD)
         else:
             ours = self._ours
             if head.status in BUSY or not isinstance(self._framing, Length):
                 ours += _additions(head)
             lines = self._client.frame(head, self._framing, ours)
-            self._pass_on(lines, self._buffer)
+            self._pass_on(self._buffer, lines)
 
-    def _pass_on(self, lines: bytes, data: bytes) -> None:
+    def _pass_on(self, data: bytes, lines: bytes = b"") -> None:
         """Send body bytes to the client, behind the head's `lines` if it has not gone yet."""
         framing, client = self._framing, self._client
         pieces = framing.feed(data)
-        if framing.complete and framing.end < len(data):
+        complete = framing.complete
+        if complete and framing.end < len(data):
             if lines:
                 raise BadReply("bytes behind its end")
             self._clean = False
             data = data[: framing.end]
-        client.write(lines + client.encode(data, pieces))
-        self._boundary = framing.at_boundary
+        if client.reframes:
+            data = client.encode(pieces)
+        client.write(lines + data if lines else data)
         if pieces:
-            self._note(pieces)
-        if framing.complete:
+            self._pieces += pieces
+            self._kept += len(data)
+            if self._kept > self._most:
+                self.hand_over()
+            if not self._begun:
+                self._begin()
+        if complete:
             self._settle(Outcome.COMPLETE)
-            return
-        if self._timer is None:
+        elif self._inbound.slow:
+            self._wait_for_client()
+        elif self._timer is None:
             self._arm()
-        if client.slow:
-            self._paused = True
-            self._connection.pause()
-            self._signal()
 
-    def _note(self, pieces: list[bytes]) -> None:
-        """Remember the payload's end, and that it has begun."""
-        last = self._last
-        last.extend(pieces)
-        size = sum(map(len, pieces))
-        self._last_size += size
+    def _begin(self) -> None:
+        """The payload's first bytes came."""
+        self._begun = True
+        self._patience = self._config.idle_seconds
+        if self.succeeded:
+            self._on_first_byte()
+
+    def hand_over(self) -> None:
+        """Let the transcript have what was kept for it."""
+        payload = b"".join(self._pieces)
         if self._transcript is not None:
-            self._transcript.add(pieces, size)
-        while self._last_size - len(last[0]) >= TAIL:
-            self._last_size -= len(last.popleft())
-        if not self._begun:
-            self._begun = True
-            self._patience = self._config.idle_seconds
-            if self.succeeded:
-                self._on_first_byte()
+            self._transcript.add(payload)
+        self._before = payload[-TAIL:] if len(payload) >= TAIL else self._before + payload
+        self._pieces, self._kept = [], 0
 
     @property
     def tail(self) -> bytes:
         """The last `TAIL` bytes of the payload."""
-        return b"".join(self._last)[-TAIL:]
-
-    @property
-    def succeeded(self) -> bool:
-        """Whether the engine answered with a 2xx status."""
-        return self.head is not None and 200 <= self.head.status < 300
+        return b"".join((self._before, *self._pieces))[-TAIL:]
 
     @property
     def answered(self) -> bool:
@@ -286,11 +262,16 @@ class Relay:
             return False
         return now >= self._quiet() + self._patience
 
+    def _wait_for_client(self) -> None:
+        self._paused = True
+        self._connection.pause()
+        self._signal()
+
     async def _drain(self) -> None:
         """Let the engine wait until the client has caught up; give up on one that stops."""
         try:
             async with asyncio.timeout(self._config.idle_seconds):
-                await self._client.drain()
+                await self._inbound.drain()
         except TimeoutError:
             self._client.abort()  # aiohttp then cancels the handler, as for any client that left
             return
@@ -319,16 +300,15 @@ class Relay:
         """There is no whole reply: cut the client's if it has begun, else others answer it."""
         self.error = ApiError(status, message, reason=reason)
         if self._client.started:
-            told = self._boundary and self.head is not None and self.head.is_sse
+            told = self._framing.at_boundary and self.head is not None and self.head.is_sse
             self._client.cut(self._last_event(self.error) if told else b"")
         self._settle(Outcome.BROKEN)
 
 
 def _additions(head: ReplyHead) -> bytes:
     """Lines that the engine should have sent."""
-    sent = {name.lower() for name, _ in head.headers}
     if head.status in BUSY:
-        return b"" if b"retry-after" in sent else RETRY_AFTER
+        return b"" if b"retry-after" in head.noted else RETRY_AFTER
     if not head.is_sse:
         return b""
-    return b"".join(b"%b: %b\r\n" % pair for pair in UNBUFFERED if pair[0] not in sent)
+    return b"".join(b"%b: %b\r\n" % pair for pair in UNBUFFERED if pair[0] not in head.noted)

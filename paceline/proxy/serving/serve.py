@@ -10,7 +10,10 @@ from contextlib import AbstractContextManager, nullcontext
 from math import inf
 from typing import TypeVar
 
+from msgspec import structs
+
 from paceline.engines import api
+from paceline.proxy.access.admission import OPEN, is_for_admins
 from paceline.proxy.http.errors import ApiError, response
 from paceline.proxy.http.inbound import Handler, Unread
 from paceline.proxy.http.request import Reply, Request
@@ -18,7 +21,8 @@ from paceline.proxy.serving import models, stored
 from paceline.proxy.serving.claim import Scheduled, Unscheduled
 from paceline.proxy.serving.forward import Forward
 from paceline.proxy.serving.gateway import FullGateway, Gateway
-from paceline.proxy.serving.passthrough import model_of
+from paceline.proxy.serving.passthrough import model_of, rename
+from paceline.proxy.serving.rules import Ask, Shape, choose, renamed
 from paceline.proxy.telemetry.record import Record
 
 G = TypeVar("G", bound=Gateway)
@@ -83,7 +87,9 @@ def unread(gateway: Gateway) -> Unread:
 
 def name_of(request: Request, record: Record) -> str:
     """The id that client and engine see: the client's own, if it sent one."""
-    given = request.noted.get(b"x-request-id")
+    if b"x-request-id" not in request.noted:
+        return record.id
+    given = request.noted[b"x-request-id"]
     if not given or len(given) > LONGEST_NAME or not given.isascii():
         return record.id
     return given.decode()
@@ -95,8 +101,10 @@ async def schedule(gateway: Gateway, request: Request, record: Record) -> Reply 
         call = api.parse(record.path, request.body)
     except api.BadRequest as bad:
         raise ApiError(bad.status, bad.message, reason="bad_request", param=bad.param) from None
-    record.model, record.streaming = call.model, call.streaming
     record.priority, record.tenant = _priority(request), _tenant(request)
+    if gateway.config.rules:
+        call = _ruled(gateway, request, record, call)
+    record.model, record.streaming = call.model, call.streaming
     record.deadline = _deadline(gateway, request, record)
     seed = gateway.seed
     if gateway.salts is not None and request.tenant is not None:
@@ -129,8 +137,7 @@ async def schedule(gateway: Gateway, request: Request, record: Record) -> Reply 
 
 async def pass_through(gateway: Gateway, request: Request, record: Record) -> Reply | None:
     """Any other request: to a backend that has its model; raises ApiError."""
-    record.model, record.tenant = model_of(request), _tenant(request)
-    record.deadline = _deadline(gateway, request, record)
+    _look_at(gateway, request, record)
     with _turn(gateway, record):
         claim = Unscheduled(gateway.directory, record.model, record)
         await Forward(gateway, request, record, name_of(request, record)).run(claim)
@@ -138,10 +145,9 @@ async def pass_through(gateway: Gateway, request: Request, record: Record) -> Re
 
 
 async def respond(gateway: Gateway, request: Request, record: Record) -> Reply | None:
-    """OpenAI's Responses: as any other request, and those that an engine keeps to that engine;
-    raises ApiError."""
-    record.model, record.tenant = model_of(request), _tenant(request)
-    record.deadline = _deadline(gateway, request, record)
+    """OpenAI's Responses: what names one that an engine keeps goes to that engine; raises
+    ApiError."""
+    _look_at(gateway, request, record)
     with _turn(gateway, record):
         claim = await stored.claim(gateway, request, record)
         client = stored.Watching(gateway, request, record)
@@ -169,9 +175,46 @@ async def refuse(gateway: Gateway, request: Request, record: Record) -> Reply | 
     raise ApiError(404, f"There is no {record.path}.", reason="not_found")
 
 
+def _look_at(gateway: Gateway, request: Request, record: Record) -> None:
+    """Note what a request that is not scheduled says; rules may give it another model."""
+    record.model, record.tenant = model_of(request), _tenant(request)
+    if request.body and record.model and gateway.config.rules:
+        asked, record.model = record.model, _chosen(gateway, request, record, record.model)
+        if record.model != asked:
+            rename(request, record.model)
+    record.deadline = _deadline(gateway, request, record)
+
+
+def _ruled(gateway: Gateway, request: Request, record: Record, call: api.Call) -> api.Call:
+    """The call with the model that the rules give it, which then stands in the body, too."""
+    shape = Shape(
+        streaming=call.streaming,
+        prompt_tokens=call.prompt_tokens(gateway.ratio.bytes_per_token(call.model)),
+        max_tokens=call.max_tokens,
+    )
+    model = _chosen(gateway, request, record, call.model, shape)
+    if model == call.model:
+        return call
+    request.body = renamed(request.body, model)
+    return structs.replace(call, model=model)
+
+
+def _chosen(
+    gateway: Gateway, request: Request, record: Record, model: str, shape: Shape | None = None
+) -> str:
+    ask = Ask(
+        model=model,
+        path=record.path,
+        tenant=record.tenant,
+        headers=request.message.headers,
+        shape=shape,
+    )
+    return choose(gateway.config.rules, ask)
+
+
 def _api(path: str) -> str:
     """The path whose API words an error: OpenAI's for the proxy's own."""
-    return "/v1/" if path.startswith("/paceline/") or path == "/metrics" else path
+    return "/v1/" if path in OPEN or is_for_admins(path) else path
 
 
 def _turn(gateway: Gateway, record: Record) -> AbstractContextManager[None]:

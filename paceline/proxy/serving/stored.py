@@ -126,7 +126,7 @@ _body = msgspec.json.Decoder(_Body)
 async def claim(gateway: Gateway, request: Request, record: Record) -> Unscheduled:
     """The claim of a request to `/v1/responses` or below; raises ApiError."""
     id = named(request)
-    if id is None or gateway.directory.pick(record.model) is None:
+    if id is None or not any(entry.serves(record.model) for entry in gateway.directory):
         return Unscheduled(gateway.directory, record.model, record)
     backend = await _backend(gateway, request, record.model, id)
     return Pinned(gateway.directory, record.model, record, backend)

@@ -20,6 +20,8 @@ CHOICE = re.compile(rb'(?<!\\)"index"\s*:\s*[1-9]')
 
 OPENAI = b'"usage":{'
 """As engines write it; any other spacing takes the regular expression, several times as long."""
+BEFORE = b",{ \n"
+"""What stands before a member of an object."""
 NONE = Usage()
 
 _decode = json.JSONDecoder().raw_decode
@@ -31,11 +33,11 @@ def read_usage(tail: bytes) -> Usage:
     OpenAI's shapes have one `usage` for all choices, last if repeated; SGLang's `/generate` has a
     `meta_info` for each, and in a stream each event repeats it with larger counts.
     """
-    if b'"usage"' not in tail and b'"meta_info"' not in tail:
-        return NONE
     at = tail.rfind(OPENAI)
-    if at > 0 and tail[at - 1 : at] in b",{ \n" and b'"meta_info"' not in tail:
+    if at > 0 and tail[at - 1] in BEFORE and b'"meta_info"' not in tail:
         return _openai(_object_at(tail, at + len(OPENAI) - 1))
+    if at < 0 and b'"usage"' not in tail and b'"meta_info"' not in tail:
+        return NONE  # as most streams; the expression takes 60 us to find nothing
     reports = list(REPORT.finditer(tail))
     if not reports:
         return NONE
@@ -60,12 +62,19 @@ def _object_at(data: bytes, start: int) -> dict[str, Any]:
 
 
 def _openai(usage: dict[str, Any]) -> Usage:
-    details = usage.get("prompt_tokens_details") or usage.get("input_tokens_details")
-    cached = details.get("cached_tokens") if isinstance(details, dict) else None
+    if (
+        "prompt_tokens" not in usage and "input_tokens" in usage
+    ):  # as `/v1/responses` and `/v1/messages` call them
+        return _usage(usage, "input_tokens", "output_tokens", "input_tokens_details")
+    return _usage(usage, "prompt_tokens", "completion_tokens", "prompt_tokens_details")
+
+
+def _usage(usage: dict[str, Any], prompt: str, output: str, more: str) -> Usage:
+    details = usage.get(more)
     return Usage(
-        prompt_tokens=_count(usage.get("prompt_tokens", usage.get("input_tokens"))),
-        output_tokens=_count(usage.get("completion_tokens", usage.get("output_tokens"))),
-        cached_tokens=_count(cached),
+        prompt_tokens=_count(usage.get(prompt)),
+        output_tokens=_count(usage.get(output)),
+        cached_tokens=_count(details.get("cached_tokens")) if isinstance(details, dict) else None,
     )
 
 
@@ -88,6 +97,4 @@ def plausible(usage: Usage, request: Request) -> Usage:
 
 
 def _count(value: object) -> int | None:
-    if not isinstance(value, int) or isinstance(value, bool):
-        return None
-    return value if 0 <= value <= LONGEST else None
+    return value if type(value) is int and 0 <= value <= LONGEST else None

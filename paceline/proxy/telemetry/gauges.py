@@ -29,6 +29,7 @@ PER_BACKEND: Readers[BackendSnapshot] = {
     "up": ("1 if it is sent requests.", lambda b: b.up),
     "draining": ("1 while it finishes what it has.", lambda b: b.draining),
     "in_flight_requests": ("Requests that it was sent and has not ended.", lambda b: b.in_flight),
+    "peer_requests": ("Of those, the ones that other proxies sent.", lambda b: b.peers),
     "unstarted_requests": ("Of those, the ones without a first byte.", lambda b: b.unstarted),
     "prefill_tokens": ("Uncached prompt tokens ahead of it.", lambda b: b.prefill_tokens),
     "prefill_tokens_per_second": ("How fast it was seen to prefill.", lambda b: b.prefill_rate),

@@ -44,17 +44,15 @@ class Lines:
     def write(self, text: str) -> None:
         """Have one line written soon, or drop it."""
         with self._lock:
-            if self._size + len(text) > self._most:
+            size = self._size + len(text)
+            if size > self._most:
                 self.dropped += 1
                 self._untold += 1
                 return
+            self._size = size
+            if not self._lines:
+                self._wake()
             self._lines.append(text)
-            self._size += len(text)
-            if not self._some.is_set():
-                self._empty.clear()
-                self._some.set()
-            if self._thread is None:
-                self._start()
 
     def flush(self) -> None:
         """Nothing: whoever writes a line does not wait for it."""
@@ -62,6 +60,12 @@ class Lines:
     def drain(self, seconds: float) -> bool:
         """Wait until all is written, at most so long; whether it is."""
         return self._empty.wait(seconds)
+
+    def _wake(self) -> None:
+        self._empty.clear()
+        self._some.set()
+        if self._thread is None:
+            self._start()
 
     def _start(self) -> None:
         self._thread = threading.Thread(target=self._run, name="log", daemon=True)

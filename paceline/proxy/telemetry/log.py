@@ -143,6 +143,7 @@ class Stamp:
 
 
 def _line(record: Record, timestamp: str) -> RequestLine:
+    usage = record.usage
     return RequestLine(
         timestamp=timestamp,
         level="info",
@@ -154,13 +155,13 @@ def _line(record: Record, timestamp: str) -> RequestLine:
         backend=record.backend,
         reason=record.reason,
         why=WHY.get(record.reason, record.reason),
-        queue_ms=round(record.queued * 1e3, 1),
+        queue_ms=round(record.queued * 1e3, 1) if record.queued else 0.0,
         ttft_ms=_since(record, record.first_byte_at),
         total_ms=_since(record, record.ended_at),
-        prompt_tokens=record.usage.prompt_tokens or record.prompt_tokens,
-        output_tokens=record.usage.output_tokens,
+        prompt_tokens=usage.prompt_tokens or record.prompt_tokens,
+        output_tokens=usage.output_tokens,
         cached_predicted=record.cached_tokens,
-        cached_reported=record.usage.cached_tokens,
+        cached_reported=usage.cached_tokens,
         attempts=record.attempts,
     )
 

@@ -53,15 +53,18 @@ class Metrics:
 
     def record(self, record: Record) -> None:
         """Count one request that has ended; about 2 us."""
-        if record.backend:
-            self._models.add(record.model)  # some backend serves it
-        model = record.model if record.model in self._models else OTHER
-        ended = (model, record.backend, record.outcome, str(record.status))
-        self._families.requests.values[ended] += 1
-        if record.reason:
-            self._families.decisions.values[(record.reason,)] += 1
-            if record.backend:  # scheduled, not passed through
-                self._route(model, record.backend).observe(record)
+        model, backend, reason = record.model, record.backend, record.reason
+        if model not in self._models:
+            if backend:
+                self._models.add(model)  # some backend serves it
+            else:
+                model = OTHER
+        families = self._families
+        families.requests.values[(model, backend, record.outcome, str(record.status))] += 1
+        if reason:
+            families.decisions.values[(reason,)] += 1
+            if backend:  # scheduled, not passed through
+                self._route(model, backend).observe(record)
 
     def policy_crashed(self) -> None:
         """Count a call in which the policy failed."""
@@ -74,6 +77,10 @@ class Metrics:
     def worker_restarted(self) -> None:
         """Count a worker that died and was started anew."""
         self._families.restarts.values[()] += 1
+
+    def connection_refused(self, reason: str) -> None:
+        """Count a connection for which there was no room."""
+        self._families.refused.values[(reason,)] += 1
 
     def take(self) -> Tallies:
         """What was counted since the last time, for another process to add to its own."""
@@ -128,6 +135,7 @@ class _Families(Collector):
         self.crashes = Count("policy_crashes", "Calls in which the policy failed.")
         self.crashes.values[()] = 0.0
         self.reloads = Count("reloads", "Reloads of the configuration.", "result")
+        self.refused = Count("connections_refused", "Connections too many, by reason.", "reason")
         self.restarts = Count("worker_restarts", "Workers that died and were started anew.")
         self.retries = Count("retries", "Further attempts after a backend failed.", *at)
         self.prompt = Count("prompt_tokens", "Prompt tokens: reported, else estimated.", *at)

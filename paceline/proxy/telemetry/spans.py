@@ -90,7 +90,7 @@ class Tracing:
     def _parent(self, request: Request) -> Context:
         """The client's span, if it sent one."""
         carrier: dict[str, str] = {}
-        for name, value in request.raw_headers:
+        for name, value in request.message.raw_headers:
             if (key := name.lower()) in HEADERS:
                 known = carrier.get(key.decode())
                 text = value.decode("latin-1")

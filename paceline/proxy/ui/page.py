@@ -51,7 +51,7 @@ class Dashboard:
             return Reply(200, self._state(), headers={**ALWAYS, "Cache-Control": "no-store"})
         if request.path != PATH:
             return Reply(308, b"", headers={"Location": "../ui"})  # relative links start at PATH
-        known = request.headers.get("If-None-Match", "")
+        known = request.message.headers.get("If-None-Match", "")
         made = page()
         status = 304 if made.etag in known or known == "*" else 200
         return Reply(status, made.body, "text/html; charset=utf-8", dict(made.headers))

@@ -78,6 +78,12 @@ class Backends:
             self.drain(id, True)
             self._leaving[id] = asyncio.create_task(self._see_off(id), name=f"remove {id}")
 
+    def lost(self, id: str) -> None:
+        """Its process ended: send it nothing until a health check finds another in its place."""
+        if id in self.directory:
+            self.directory[id].standing.healthy = False
+            self._monitor.refresh(id)
+
     def refresh(self) -> None:
         """Tell of all backends again: the scheduler's settings changed."""
         for entry in self.directory:
@@ -94,7 +100,7 @@ class Backends:
     def scheduled(self) -> dict[str, int]:
         """Requests in flight that the scheduler knows of, by backend."""
         snapshot = self._driver.scheduler.snapshot(self._driver.now())
-        return {backend.id: backend.in_flight for backend in snapshot.backends}
+        return {one.id: one.in_flight - one.peers for one in snapshot.backends}
 
     def follow(self, before: Sequence[BackendConfig], now: Sequence[BackendConfig]) -> None:
         """Apply what changed between two configurations; raises BadAddress and changes nothing.

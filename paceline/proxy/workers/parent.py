@@ -71,6 +71,7 @@ def portion(config: Config) -> Config:
         server=structs.replace(
             server,
             max_connections=math.ceil(server.max_connections / workers),
+            max_connections_per_address=math.ceil(server.max_connections_per_address / workers),
             max_buffered_mb=server.max_buffered_mb / workers,
         ),
         limits=structs.replace(

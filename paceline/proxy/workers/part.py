@@ -71,6 +71,7 @@ class Part:
             pool=Pool(self._upstream, loop),
             directory=Directory([]),
             on_record=self._on_record,
+            on_refused=self.metrics.connection_refused,
             ratio=self._ratio,
             retries=RetryBudget(loop.time()),
             memory=Memory(int(begin.config.server.max_buffered_mb * 2**20), lambda: RETRY_SECONDS),

@@ -20,6 +20,7 @@ VARIANTS = [
     config("vllm", kv_tokens=256, policy="priority", max_running=3, time=TIME),
     config("sglang", kv_tokens=256, chunk_tokens=48, time=TIME),
     config("sglang", kv_tokens=256, policy="lpm", block_size=4, time=TIME),
+    config("sglang", kv_tokens=256, chunk_tokens=48, time=TIME, release="0.5.16"),
     config("sglang", kv_tokens=400, max_running=3, time=PRESETS["llama-3.1-8b-h100-triton"].sglang),
 ]
 
@@ -79,7 +80,7 @@ def advance(engine: Engine, now: float, most: int, skip: Iterator[int], steps: l
     return now
 
 
-@pytest.mark.parametrize("variant", VARIANTS, ids=lambda c: f"{c.kind}-{c.policy}")
+@pytest.mark.parametrize("variant", VARIANTS, ids=lambda c: f"{c.kind}-{c.policy}-{c.release}")
 @settings(max_examples=50)
 @given(wanted=requests(), data=st.data())
 def test_equal_to_step_by_step(

@@ -17,6 +17,7 @@ VARIANTS = [
     config("vllm", kv_tokens=192, policy="priority", max_running=3),
     config("sglang", kv_tokens=192, chunk_tokens=48),
     config("sglang", kv_tokens=192, policy="lpm", block_size=4),
+    config("sglang", kv_tokens=192, chunk_tokens=30, release="0.5.16"),
     config("sglang", kv_tokens=192, policy="dfs-weight", chunk_tokens=30),
 ]
 

@@ -33,6 +33,18 @@ def test_publishing_makes_private_tokens_shared() -> None:
     assert (room.available, room.private, room.tree.tokens) == (70, 0, 30)
 
 
+def test_how_much_is_evicted() -> None:
+    """What is missing, to the leaf; or as much as is asked for, where the release does so."""
+    for evicts_all, left in ((False, 80), (True, 70)):
+        room = KvRoom(100, 1, evicts_all=evicts_all)
+        for start in range(0, 90, 10):
+            one = sequence(range(start, start + 10), 1)
+            prefill(room, one)
+            room.release(one)
+        room.clear(20)
+        assert room.tree.tokens == left
+
+
 def test_release_leaves_the_prompt_cached() -> None:
     """What a sequence had in the tree stays there, unlocked; the rest is free."""
     room = KvRoom(100, 1)

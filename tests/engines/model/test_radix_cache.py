@@ -53,6 +53,16 @@ def test_a_match_renews() -> None:
     assert (length(tree, 1, 2), length(tree, 5, 6)) == (2, 0)
 
 
+def test_what_is_split_off_counts_as_used() -> None:
+    """A match that ends inside an edge renews the rest of the edge too."""
+    tree = RadixCache()
+    insert(tree, 1, 2, 3)
+    insert(tree, 5, 6)
+    length(tree, 1, 9)
+    tree.evict(1)
+    assert (length(tree, 1, 2, 3), length(tree, 5, 6)) == (3, 0)
+
+
 def test_leaves_go_before_what_they_hang_on() -> None:
     """A shared prefix goes only after all that extends it."""
     tree = RadixCache()

@@ -106,25 +106,53 @@ def test_output_is_reserved_at_admission() -> None:
     assert step(frugal, 0.0).prefill_tokens == 100
 
 
-def test_admission_is_retried_only_after_somebody_left() -> None:
+@pytest.mark.parametrize(("release", "retried"), [("0.5.16", 6), ("0.5.23", 5)])
+def test_admission_is_retried_only_after_somebody_left(release: str, retried: int) -> None:
     """A full batch takes nobody, not even one who would fit, until a sequence ends."""
-    sglang = engine(kv_tokens=200)
+    sglang = engine(kv_tokens=200, release=release)
     add(sglang, ask("a", range(100), 6), ask("big", range(500, 650)))
     step(sglang, 0.0)
     sglang.abort("big")
     add(sglang, ask("small", range(900, 905)))
     steps = drain(sglang, 1.0)
-    assert [taken.prefill_tokens for taken in steps].index(5) >= 6
+    assert [taken.prefill_tokens for taken in steps].index(5) == retried
     assert finished(steps) == ["a", "small"]
 
 
-def test_a_sequence_that_ended_decodes_once_more() -> None:
-    """With the overlap loop an end is seen one step late, so its last slot is wasted."""
-    sglang = engine()
-    add(sglang, ask("a", range(10), 3))
-    steps = drain(sglang)
-    assert [len(taken.outputs) for taken in steps] == [1, 1, 1, 0]
+@pytest.mark.parametrize(
+    ("release", "limit", "tokens"),
+    [("0.5.16", 3, [1, 1, 1, 0]), ("0.5.23", 3, [1, 1, 1]), ("0.5.23", 9, [1, 1, 1, 0])],
+)
+def test_a_sequence_that_ended_decodes_once_more(
+    release: str, limit: int, tokens: list[int]
+) -> None:
+    """An end is seen one step late and its last slot wasted, but one by length that is foreseen."""
+    sglang = engine(release=release)
+    add(sglang, ask("a", range(10), 3, max_tokens=limit))
+    assert [len(taken.outputs) for taken in drain(sglang)] == tokens
     assert sglang.load().kv_used == 0
+
+
+@pytest.mark.parametrize(("release", "second"), [("0.5.16", 4), ("0.5.23", 3)])
+def test_who_waits_for_room_is_tried_when_an_end_is_noticed(release: str, second: int) -> None:
+    """0.5.16 notices that somebody left when it composes a decode: one step later."""
+    sglang = engine(kv_tokens=130, release=release)
+    add(sglang, ask("a", range(50), 2), ask("b", range(500, 550), 9), ask("c", range(900, 950), 2))
+    assert prefills(drain(sglang)).index(50, 1) == second
+
+
+def test_a_chunk_opens_a_full_batch() -> None:
+    """Who fits is admitted with the next chunk of another, though somebody was refused before."""
+    sglang = engine(kv_tokens=500, chunk_tokens=100)
+    add(sglang, ask("a", range(30), 60))
+    for now in range(3):
+        step(sglang, float(now))
+    add(sglang, ask("b", range(500, 850), 9), ask("c", range(900, 1300), 9))
+    for now in range(3, 5):
+        step(sglang, float(now))
+    sglang.abort("c")
+    add(sglang, ask("d", range(2000, 2005)))
+    assert prefills(drain(sglang, 5.0))[:4] == [100, 100, 55, 0]
 
 
 def test_retraction_takes_who_made_least() -> None:

@@ -78,6 +78,13 @@ def test_what_is_read_again_costs_less() -> None:
     assert time.seconds(work) == 60 + 40 * 0.75
 
 
+def test_prefills_are_launched_kernel_by_kernel() -> None:
+    """A step with a prefill takes `eager` more, and one that only decodes does not."""
+    time = StepTime(c0=1e6, tw=0, k=0, a=0, b=0, g=0, s=2.0, eager=5e5)
+    assert time.seconds(Work(tokens=5, decodes=5)) == 2.0
+    assert time.seconds(Work(tokens=5, prefill_tokens=5)) == 3.0
+
+
 def test_the_host_is_the_floor() -> None:
     """A step takes no less than the host's time for its sequences, whatever `s` says."""
     time = StepTime(c0=1e6, tw=0, k=0, a=0, b=0, g=0, s=2.0, host=1e5)

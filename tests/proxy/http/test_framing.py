@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from paceline.proxy.http.framing import LAST_CHUNK, BadFraming, Chunked, Length, chunk
 
-payloads = st.lists(st.binary(min_size=1, max_size=40), max_size=6)
+payloads = st.lists(st.binary(min_size=1, max_size=40) | st.just(b"\r\n1\r\n"), max_size=6)
 
 
 def fed(framing: Chunked | Length, pieces: list[bytes]) -> bytes:
@@ -52,6 +52,24 @@ def test_sloppy_chunks_are_refused(wire: bytes) -> None:
     """Only what RFC 9112 says is a chunk."""
     with pytest.raises(BadFraming):
         Chunked().feed(wire)
+
+
+@pytest.mark.parametrize("size", [b"a", b"A", b"0a", b"A;ext=1"])
+def test_a_size_reads_the_same_however_it_is_written(size: bytes) -> None:
+    """Engines write plain lower case; nothing else may be taken for another size, or refused."""
+    framing = Chunked()
+    wire = size + b"\r\n0123456789\r\n"
+    assert framing.feed(wire + wire + LAST_CHUNK) == [b"0123456789"] * 2
+    assert framing.complete
+
+
+def test_a_broken_chunk_leaves_the_boundary_where_the_client_is() -> None:
+    """Nothing of a read that is refused was passed on."""
+    framing = Chunked()
+    framing.feed(b"5\r\nab")
+    with pytest.raises(BadFraming):
+        framing.feed(b"cde\r\nnonsense\r\n")
+    assert not framing.at_boundary
 
 
 def test_trailers_belong_to_the_body() -> None:

@@ -80,6 +80,45 @@ async def test_a_body_without_a_length_is_counted_as_it_comes(chunks: int) -> No
         assert (await proxy.ask()).status == 200
 
 
+async def test_what_is_sent_ahead_is_counted() -> None:
+    """A request behind another one takes memory as well, and gives it back when it is served."""
+    post = b"POST /v1/completions HTTP/1.1\r\nHost: p\r\nContent-Length: %d\r\n\r\n%b"
+    async with proxied(always(GOOD), config=TIGHT) as proxy:
+        memory = proxy.gateway.memory
+        gate = proxy.driver.gate = asyncio.get_running_loop().create_future()
+        client = await proxy.dial()
+        await client.post()
+        await proxy.driver.waiting.wait()
+        client.say(post % (len(CHAT) + 60 * KIB, CHAT + b" " * 60 * KIB))
+        while memory.held < 60 * KIB:
+            await asyncio.sleep(0)
+        assert (await proxy.ask(CHAT + b" " * 50 * KIB)).status == 503
+        gate.set_result(None)
+        proxy.driver.gate = None
+        assert [(await client.answer()).status for _ in range(2)] == [200, 400]
+        while memory.held:
+            await asyncio.sleep(0)
+
+
+async def test_what_is_sent_ahead_and_does_not_fit_is_dropped() -> None:
+    """The one before it is answered, then the connection ends."""
+    post = b"POST /v1/completions HTTP/1.1\r\nHost: p\r\nContent-Length: %d\r\n\r\n%b"
+    async with proxied(always(GOOD), config=TIGHT) as proxy:
+        gate = proxy.driver.gate = asyncio.get_running_loop().create_future()
+        client = await proxy.dial()
+        await client.post()
+        await proxy.driver.waiting.wait()
+        client.say((post % (60 * KIB, b" " * 60 * KIB)) * 2)
+        await client.writer.drain()
+        other = await proxy.dial()
+        other.say(b"GET /health HTTP/1.1\r\nHost: p\r\n\r\n")
+        await other.answer()
+        gate.set_result(None)
+        assert (await client.rest()).count(b"HTTP/1.1 200") == 1
+        while proxy.gateway.memory.held:
+            await asyncio.sleep(0)
+
+
 async def test_nothing_is_held_when_all_is_over() -> None:
     """Answers, refusals, clients that leave while uploading or waiting: without the collector."""
     gc.disable()

@@ -108,6 +108,16 @@ def test_another_policy_drops_the_files_settings(tmp_path: Path) -> None:
             '[policy]\nname = "fcfs"\n[policy.settings]\nx = 1',
             "$.policy.settings.x: unknown key; there are none",
         ),
+        ('[fleet]\nurl = "http://a"', "$.fleet.url: expected redis://HOST:PORT/DB or rediss://"),
+        (
+            '[fleet]\nurl = "redis://me:secret@a"',
+            "$.fleet.url: a password stands in password_file or password_env",
+        ),
+        ('[fleet]\nurl = "redis://a"\nca_file = "x"', "$.fleet.ca_file: needs rediss://"),
+        (
+            "[fleet]\ninterval_seconds = 2",
+            "$.fleet.interval_seconds: must be at most 1, got 2.0",
+        ),
         ("[server", "Expected ']' at the end of a table declaration (at end of document)"),
     ],
 )
@@ -151,4 +161,14 @@ def test_kv_events_need_their_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     load_config(file)
     monkeypatch.setattr("paceline.proxy.process.load.find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=r"install paceline\[kv-events\]"):
+        load_config(file)
+
+
+def test_a_fleet_needs_its_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Said before anything is served."""
+    file = tmp_path / "paceline.toml"
+    file.write_text('[fleet]\nurl = "rediss://a:6380/1"\nca_file = "x"\n')
+    assert load_config(file).fleet.url == "rediss://a:6380/1"
+    monkeypatch.setattr("paceline.proxy.process.load.find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=r"install paceline\[redis\]"):
         load_config(file)

@@ -103,6 +103,28 @@ async def test_what_was_changed_through_the_api_stays(tmp_path: Path) -> None:
         assert proxy.proxy.backends.directory["one"].draining
 
 
+async def test_the_crowd_is_counted_on(tmp_path: Path) -> None:
+    """Those who are connected count for the new limits, too."""
+    path = tmp_path / "paceline.toml"
+    async with (
+        engine(always(MODELS)) as one,
+        running(path, table(one.port, "one")) as (proxy, reloader),
+    ):
+        client = await proxy.dial()
+        await client.post()
+        await client.answer()
+        path.write_text("[server]\nmax_connections_per_address = 1\n" + table(one.port, "one"))
+        assert reloader.reload()
+        assert (await proxy.chat()).status == 429
+        path.write_text(
+            '[server]\nmax_connections_per_address = 1\nload_balancers = ["127.0.0.1"]\n'
+            + table(one.port, "one")
+        )
+        assert reloader.reload()
+        assert (await proxy.chat()).status == 200
+        client.hang_up()
+
+
 async def test_limits_and_keys_are_taken_over(tmp_path: Path) -> None:
     """New connections have the new limits; keys count on those that are open, too."""
     path, keys = tmp_path / "paceline.toml", tmp_path / "keys"

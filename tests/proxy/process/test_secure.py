@@ -12,7 +12,7 @@ from paceline.proxy.access.admission import STATELESS, UNCACHED
 from paceline.proxy.access.keys import make
 from paceline.proxy.config import Config
 from paceline.proxy.process.load import ConfigError
-from paceline.proxy.process.secure import files, secure
+from paceline.proxy.process.secure import Security, files, secure
 
 
 @pytest.fixture
@@ -38,6 +38,7 @@ def test_defaults_need_nothing() -> None:
     [
         ({"auth": {"keys_file": "KEYS"}}, "$.admin: with keys in [auth]"),
         ({"auth": {"isolate": True}}, "$.auth.isolate: takes keys"),
+        ({"server": {"load_balancers": ["10.0.0.1/8"]}}, "$.server.load_balancers: 10.0.0.1/8 is"),
         ({"admin": {"backend_hosts": ["a"]}}, "$.admin.backend_hosts: takes keys"),
         (
             {"admin": {"backend_hosts": ["a b"], "keys_file": "KEYS"}},
@@ -55,6 +56,16 @@ def test_defaults_need_nothing() -> None:
         (
             {"backends": [{"url": "http://a:1", "api_key_env": "NONE_"}]},
             "$.backends[0]: the environment has no NONE_",
+        ),
+        ({"fleet": {"url": "redis://a"}}, "$.fleet: takes secret_file or secret_env"),
+        (
+            {"fleet": {"url": "redis://a", "secret_file": "/none"}},
+            "$.fleet: /none: No such file",
+        ),
+        ({"fleet": {"url": "redis://a", "secret_file": "/dev/null"}}, "$.fleet: /dev/null: is"),
+        (
+            {"fleet": {"url": "redis://a", "secret_env": "NONE_"}},
+            "$.fleet: the environment has no NONE_",
         ),
     ],
 )
@@ -84,6 +95,29 @@ def test_files_are_known() -> None:
     config = configured(
         auth={"keys_file": "a"},
         tls={"cert_file": "b"},
+        fleet={"secret_file": "s", "password_file": "p"},
         backends=[{"url": "https://a", "ca_file": "c"}],  # type: ignore[arg-type]
     )
-    assert files(config) == ["a", "b", "c"]
+    assert files(config) == ["a", "b", "s", "p", "c"]
+
+
+def test_proxies_with_the_same_secret_make_the_same_of_it(
+    keys: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Block keys and salts are equal, and nobody else's; the mark tells no more than that."""
+    monkeypatch.setenv("ONE", "a secret")
+    monkeypatch.setenv("TWO", "another")
+
+    def made(name: str) -> Security:
+        fleet = {"url": "redis://a", "secret_env": name, "password_env": "TWO"}
+        auth = {"keys_file": keys, "isolate": True}
+        return secure(configured(fleet=fleet, auth=auth, admin={"port": 0}))
+
+    one, same, other = made("ONE"), made("ONE"), made("TWO")
+    assert one.shared == same.shared
+    assert one.shared is not None
+    assert other.shared is not None
+    assert one.shared.password == "another"
+    assert len({one.shared.mark, other.shared.mark, one.shared.seed.hex()}) == 3
+    salted = [each.salts.salted(b"{}", "/generate", "t") for each in (one, same, other)]  # type: ignore[union-attr]
+    assert salted[0] == salted[1] != salted[2]

@@ -51,7 +51,7 @@ def check(answer: Answer, responses: dict[str, Any], described: dict[str, Any]) 
     found = responses.get(str(answer.status)) or responses[f"{answer.status // 100}XX"]
     if reference := found.get("$ref"):
         found = described["components"]["responses"][reference.rpartition("/")[2]]
-    schema = found["content"].get("application/json", {}).get("schema")
+    schema = found.get("content", {}).get("application/json", {}).get("schema")
     if schema is not None:
         named = described["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
         assert set(json.loads(answer.body)) == set(named["properties"])

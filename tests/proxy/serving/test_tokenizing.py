@@ -73,7 +73,7 @@ async def test_the_next_turn_begins_with_prompt_and_answer(models: Tokenizers) -
     assert transcript is not None
     choice = {"message": {"role": "assistant", "content": answer, "tool_calls": []}}
     reply = json.dumps({"choices": [choice]}).encode()
-    transcript.add([reply], len(reply))
+    transcript.add(reply)
     following = await chat(models, ("user", question), ("assistant", answer), ("user", more))
     keys = transcript.keys()
     assert len(keys) > len(request(turn).prefix)
@@ -96,7 +96,7 @@ async def test_an_answer_that_was_taken_apart_has_no_ids(models: Tokenizers, mes
     for call, payload in ((turn, whole), (streamed, event), (streamed, b"")):
         transcript = call.transcript(request(call), SEED)
         assert transcript is not None
-        transcript.add([payload], len(payload))
+        transcript.add(payload)
         assert transcript.keys() == ()
 
 
@@ -107,7 +107,7 @@ async def test_a_stream_and_generate_tell_their_ids(models: Tokenizers) -> None:
     event = b"data: " + json.dumps({"choices": [{"delta": {"content": text}}]}).encode() + b"\n\n"
     transcript = streamed.transcript(request(streamed), SEED)
     assert transcript is not None
-    transcript.add([event], len(event))
+    transcript.add(event)
     assert len(transcript.keys()) == (streamed.prompt.tokens + 40) // 16
     own = parse(GENERATE, json.dumps({"text": text}).encode())
     own = own.tokenized(models.get("m").tokens.encode(text, special=True), 16, lambda _: b"")  # type: ignore[union-attr]
@@ -115,7 +115,7 @@ async def test_a_stream_and_generate_tell_their_ids(models: Tokenizers) -> None:
     assert transcript is not None
     reply = {"text": "x", "output_ids": [7] * 24, "meta_info": {"completion_tokens": 24}}
     payload = json.dumps(reply).encode()
-    transcript.add([payload], len(payload))
+    transcript.add(payload)
     assert len(transcript.keys()) == 4
 
 

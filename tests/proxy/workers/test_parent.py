@@ -175,11 +175,15 @@ def test_limits_are_divided() -> None:
     """All workers together take as much as one process would."""
     a = TenantLimits(max_requests=7, prompt_tokens_per_second=300.0)
     whole = Config(
-        server=ServerConfig(workers=3, max_connections=1000, max_buffered_mb=300.0),
+        server=ServerConfig(
+            workers=3, max_connections=1000, max_buffered_mb=300.0, load_balancers=["::1"]
+        ),
         limits=LimitsConfig(requests_per_second=6.0, tenants={"a": a}),
     )
     part = portion(whole)
     assert part.server.max_connections == 334
+    assert part.server.max_connections_per_address == 1334
+    assert part.server.load_balancers == ["::1"]
     assert part.server.max_buffered_mb == 100.0
     assert part.limits == LimitsConfig(
         requests_per_second=2.0,
