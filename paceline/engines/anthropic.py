@@ -65,15 +65,15 @@ class Messages(Common):
     chat_template_kwargs: Raw = ABSENT
 
 
-class _Function(Struct):
+class _Function(Struct, kw_only=True, omit_defaults=True):
     name: str
-    description: Raw
+    description: Raw = ABSENT
     parameters: Raw
 
 
-class _Offer(Struct):
-    function: _Function
+class _Offer(Struct, kw_only=True):
     type: str = "function"
+    function: _Function
 
 
 class _Made(Struct):
@@ -84,13 +84,12 @@ class _Made(Struct):
 class _Call(Struct):
     id: str
     function: _Made
-    type: str = "function"
 
 
 _messages = msgspec.json.Decoder(Messages)
 _block = msgspec.json.Decoder(_Block)
 _encode = msgspec.json.Encoder().encode
-_NULL, _NOTHING = Raw(b"null"), Raw(b"{}")
+_NOTHING = Raw(b"{}")
 
 
 def read(body: bytes) -> Chat:
@@ -135,9 +134,9 @@ def _system(given: str | list[_Block] | None) -> list[Message]:
 
 
 def _offer(tool: _Tool) -> Raw:
-    """A tool as a chat offers it; those without a schema run at Anthropic, and SGLang skips them."""
-    description = _NULL if tool.description is ABSENT else tool.description
-    return Raw(_encode(_Offer(_Function(tool.name, description, tool.input_schema))))
+    """A tool as a chat offers it; without a schema it runs at Anthropic and is skipped."""
+    function = _Function(name=tool.name, description=tool.description, parameters=tool.input_schema)
+    return Raw(_encode(_Offer(function=function)))
 
 
 def _add_turn(turn: _Turn, out: list[Message], where: str) -> None:

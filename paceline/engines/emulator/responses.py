@@ -14,7 +14,7 @@ from paceline.engines.emulator import bodies
 from paceline.engines.emulator.emulator import Emulator
 from paceline.engines.emulator.errors import Refused
 from paceline.engines.emulator.generation import Ask
-from paceline.engines.emulator.other_shapes import ResponsesShape
+from paceline.engines.emulator.responses_shape import ResponsesShape
 from paceline.engines.emulator.shapes import Json
 from paceline.engines.emulator.text import tokenize_chat
 

@@ -1,4 +1,4 @@
-"""How a reply of OpenAI's Responses and of Anthropic's Messages looks, whole and streamed."""
+"""How a reply of OpenAI's Responses looks, whole and streamed."""
 
 from __future__ import annotations
 
@@ -75,57 +75,4 @@ class ResponsesShape:
             "role": "assistant",
             "status": "completed",
             "content": [{"type": "output_text", "text": text, "annotations": []}],
-        }
-
-
-class MessagesShape:
-    """/v1/messages."""
-
-    def whole(self, generation: Generation) -> object:
-        """The body of a reply that is not streamed."""
-        text = generation.answers[0].so_far
-        stop = {"stop_reason": "max_tokens", "usage": self._usage(generation)}
-        return self._head(generation) | {"content": [{"type": "text", "text": text}]} | stop
-
-    def opening(self, generation: Generation) -> Iterator[bytes]:
-        """The message, still empty."""
-        yield sse(
-            {"type": "message_start", "message": self._head(generation)}, event="message_start"
-        )
-        block = {"type": "text", "text": ""}
-        start = {"type": "content_block_start", "index": 0, "content_block": block}
-        yield sse(start, "content_block_start")
-
-    def piece(self, generation: Generation, piece: Piece) -> bytes:
-        """One token."""
-        delta = {"type": "text_delta", "text": piece.text}
-        event = {"type": "content_block_delta", "index": 0, "delta": delta}
-        return sse(event, "content_block_delta")
-
-    def closing(self, generation: Generation) -> Iterator[bytes]:
-        """The reason why it stops, and the usage."""
-        yield sse({"type": "content_block_stop", "index": 0}, "content_block_stop")
-        delta = {"stop_reason": "max_tokens", "stop_sequence": None}
-        event = {"type": "message_delta", "delta": delta, "usage": self._usage(generation)}
-        yield sse(event, "message_delta")
-        yield sse({"type": "message_stop"}, "message_stop")
-
-    def _head(self, generation: Generation) -> Json:
-        return {
-            "id": generation.ask.id,
-            "type": "message",
-            "role": "assistant",
-            "model": generation.ask.model,
-            "content": [],
-            "stop_reason": None,
-            "stop_sequence": None,
-            "usage": self._usage(generation),
-        }
-
-    def _usage(self, generation: Generation) -> Json:
-        prompt, output, cached = generation.usage()
-        return {
-            "input_tokens": prompt - cached,
-            "cache_read_input_tokens": cached,
-            "output_tokens": output,
         }

@@ -7,8 +7,8 @@ import binascii
 import re
 from collections.abc import Collection
 
-from paceline.engines import api
 from paceline.proxy.access.keys import Keys
+from paceline.proxy.access.salts import FIELDS
 from paceline.proxy.http.errors import ApiError
 from paceline.proxy.http.request import Request, unlisted
 
@@ -109,7 +109,7 @@ class Access:
         path = request.path
         reads = request.method in ("GET", "HEAD") and _lists_models(path)
         stored = RESPONSES in self.paths and STORED.fullmatch(path)
-        if not (reads or path in api.PATHS or path in self.paths or stored):
+        if not (reads or path in FIELDS or path in self.paths or stored):
             raise ApiError(403, f"{path} is not for tenants.", reason="forbidden")
 
     def _admin(self, request: Request) -> None:

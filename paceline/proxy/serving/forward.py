@@ -156,7 +156,7 @@ class Forward:
 
     def _ranked(self, polarity: int) -> bytes:
         """The body, with the request's priority for an engine that ranks by it."""
-        if self._record.path not in api.PATHS:
+        if self._record.path not in api.RANKED:
             return self._body
         priority = self._record.priority * polarity
         return with_member(self._body, "priority", b"%d" % priority)
