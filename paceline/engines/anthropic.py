@@ -119,6 +119,16 @@ def read(body: bytes) -> Chat:
     )
 
 
+def answer(blocks: list[Raw]) -> Message:
+    """The message that a later turn quotes an answer with; raises msgspec.DecodeError."""
+    out: list[Message] = []
+    try:
+        _add_turn(_Turn("assistant", blocks), out, "content")
+    except BadRequest as error:
+        raise msgspec.DecodeError(error.message) from None
+    return out[0] if out else Message("assistant", "")
+
+
 def _effort(fields: Messages) -> Raw:
     """What templates are told of how much to think."""
     if fields.thinking is not None and fields.thinking.type == "disabled":
@@ -179,8 +189,8 @@ def _result(block: _Block, where: str) -> Message:
 
 def _part(block: _Block, raw: Raw) -> Raw:
     """A part of a chat's content: text, the source of a picture, or the block as it stands."""
-    if block.text is not None:
-        return Raw(_encode({"text": block.text}))
+    if block.text is not None or block.type == "text":
+        return Raw(_encode({"text": block.text or ""}))
     return raw if block.source is ABSENT else block.source
 
 

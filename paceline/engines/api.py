@@ -178,7 +178,7 @@ def _parse_messages(body: bytes) -> Call:
     text, media = canonical.chat(fields)
     prompt = Prompt(text, size=len(text), tokens=media * MEDIA_TOKENS)
     limit = whole(fields.max_tokens, "max_tokens", 0, None)
-    return _call(fields, prompt, limit, fields.n)
+    return _call(fields, prompt, limit, fields.n, answer="messages")
 
 
 def _parse_completion(body: bytes) -> Call:
