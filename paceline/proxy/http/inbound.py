@@ -70,16 +70,7 @@ class Inbound(BaseProtocol):
         limits: checks.Limits,
     ) -> None:
         loop = asyncio.get_running_loop()
-        parser = HttpRequestParser(
-            self,
-            loop,
-            limits.body,  # the reader never pauses: a body is checked against its limit as it comes
-            max_line_size=limits.head,
-            max_field_size=limits.head,
-            payload_exception=ConnectionError,
-            auto_decompress=False,
-            max_msg_queue_size=MAX_PIPELINED,
-        )
+        parser = _parser(self, loop, limits)
         super().__init__(loop, parser)
         self._requests = parser
         self._server = server
@@ -153,16 +144,7 @@ class Inbound(BaseProtocol):
         if self._lines.misread(data, messages):
             self._refuse(checks.odd_request_line())
             return
-        if messages:
-            if self._in_parts or len(data) > self._limits.head:
-                messages = self._checked(messages)
-            self._queue.add(messages)
-            self._head_begun = False
-        elif data and self._idle and not self._head_begun:
-            self._head_begun = True
-            self._patience.wait(self._limits.head_seconds)
-        if data:
-            self._in_parts = not messages
+        self._queue.add(self._heads(data, messages))
         if upgraded:
             self._last = True  # what follows is not HTTP; the one before is still answered
         if self._upload is not None:
@@ -294,6 +276,19 @@ class Inbound(BaseProtocol):
             self.transport.resume_reading()
             self.data_received(b"")  # the parser has kept what was behind the last one
 
+    def _heads(self, data: bytes, messages: list[Message]) -> list[Message]:
+        """Those that ended in `data` and may be answered; one that has begun must end in time."""
+        if messages:
+            if self._in_parts or len(data) > self._limits.head:
+                messages = self._checked(messages)
+            self._head_begun = False
+        elif data and self._idle and not self._head_begun:
+            self._head_begun = True
+            self._patience.wait(self._limits.head_seconds)
+        if data:
+            self._in_parts = not messages
+        return messages
+
     def _checked(self, messages: list[Message]) -> list[Message]:
         """Those before the first whose head is too large; that one is refused."""
         for index, (message, _) in enumerate(messages):
@@ -342,3 +337,18 @@ class Inbound(BaseProtocol):
         if self._drained is not None and not self._drained.done():
             self._drained.set_result(None)
         self._drained = None
+
+
+def _parser(
+    inbound: Inbound, loop: asyncio.AbstractEventLoop, limits: checks.Limits
+) -> HttpRequestParser:
+    return HttpRequestParser(
+        inbound,
+        loop,
+        limits.body,  # the reader never pauses: a body is checked against its limit as it comes
+        max_line_size=limits.head,
+        max_field_size=limits.head,
+        payload_exception=ConnectionError,
+        auto_decompress=False,
+        max_msg_queue_size=MAX_PIPELINED,
+    )
