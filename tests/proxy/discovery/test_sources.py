@@ -7,13 +7,10 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import pytest
 from structlog.testing import capture_logs
 
 from paceline.proxy.config import Config, DiscoveryConfig
 from paceline.proxy.discovery.sources import Discovery, Finds, Found, backend_of
-from paceline.proxy.process import load
-from paceline.proxy.process.load import ConfigError, load_config
 from tests.proxy.discovery.test_dns import nameserver
 from tests.proxy.scripted import always, engine
 from tests.proxy.whole import MODELS, Whole, backend, streaming, whole
@@ -188,34 +185,3 @@ def test_what_is_said_of_all_counts_for_each() -> None:
     found = backend_of(config, Found("fd00::1", 8443))
     assert (found.url, found.name) == ("https://[fd00::1]:8443", "[fd00::1]:8443")
     assert (found.kind, found.api_key_env, found.ca_file) == ("vllm", "KEY", "ca")
-
-
-@pytest.mark.parametrize(
-    ("toml", "message"),
-    [
-        ("", "one of service, srv and host"),
-        ('srv = "a"\nhost = "b"', "one of service, srv and host"),
-        ('host = "a"\nresolver = "dns.example"', "ADDRESS:PORT"),
-        ('host = "a"\nca_file = "ca.pem"', "scheme https"),
-        ('host = "a"\nseconds = 0', "must be positive"),
-    ],
-)
-def test_wrong_settings_are_refused(tmp_path: Path, toml: str, message: str) -> None:
-    """One line says what is the matter."""
-    file = tmp_path / "p.toml"
-    file.write_text(f"[[discovery]]\n{toml}\n")
-    with pytest.raises(ConfigError, match=message):
-        load_config(file)
-
-
-def test_the_extra_is_named_where_it_is_missing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Looking up names takes dnspython; watching a Service does not."""
-    monkeypatch.setattr(load, "_installed", lambda name: False)
-    file = tmp_path / "p.toml"
-    file.write_text('[[discovery]]\nservice = "vllm"\n')
-    assert load_config(file).discovery[0].service == "vllm"
-    file.write_text('[[discovery]]\nhost = "vllm"\n')
-    with pytest.raises(ConfigError, match=r"paceline\[dns\]"):
-        load_config(file)
