@@ -119,6 +119,7 @@ class Proxy:
             seed=seed,
             access=security.access,
             salts=security.salts,
+            cors=security.cors,
             tokenizers=models,
             tracing=tracing(config.tracing),
             admin=Admin(self.backends, security.hosts),

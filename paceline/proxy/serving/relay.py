@@ -286,7 +286,7 @@ class Relay:
         """An event that tells of `error`, after the end of one that was cut short."""
         tail = self.tail
         unfinished = tail and not tail.endswith((b"\n\n", b"\r\n\r\n"))
-        return (b"\n\n" if unfinished else b"") + sse_event(error)
+        return (b"\n\n" if unfinished else b"") + sse_event(error, self._client.path)
 
     def _settle(self, outcome: Outcome) -> None:
         self.outcome = outcome
