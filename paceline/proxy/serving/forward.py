@@ -15,9 +15,10 @@ from paceline.proxy.serving.gateway import Gateway
 from paceline.proxy.serving.relay import NO_REPLY, Outcome, Relay
 from paceline.proxy.serving.usage import read_usage
 from paceline.proxy.telemetry.record import Record
+from paceline.proxy.upstream.connection import Connection
 from paceline.proxy.upstream.directory import Entry
 from paceline.proxy.upstream.heads import request_head
-from paceline.proxy.upstream.pool import ConnectFailed, Connection
+from paceline.proxy.upstream.pool import ConnectFailed
 from paceline.proxy.upstream.standing import Standing
 
 UNAVAILABLE = (429, 502, 503, NO_REPLY)

@@ -12,7 +12,7 @@ from paceline.proxy.http.client import Client
 from paceline.proxy.http.errors import ApiError, sse_event
 from paceline.proxy.http.framing import BadFraming, Framing, Length, UntilClose
 from paceline.proxy.http.replies import BadReply, ReplyHead, framing_of, split_head
-from paceline.proxy.upstream.pool import Connection
+from paceline.proxy.upstream.connection import Connection
 
 TAIL = 4096
 """Payload bytes kept from a reply's end: usage stands in the last event or behind the choices."""

@@ -55,9 +55,8 @@ class Part:
         loop = asyncio.get_running_loop()
         self._send = send
         self._tls = security.tls
-        self._upstream = structs.replace(
-            begin.config.upstream
-        )  # the pool keeps it, reloads fill it
+        # The pool keeps this copy, reloads fill it.
+        self._upstream = structs.replace(begin.config.upstream)
         self._driver = RemoteDriver(send, loop)
         self._ratio = RemoteRatio(send)
         self._pages = Pages(send)
