@@ -8,7 +8,6 @@ from typing import Any
 
 import click
 
-from paceline.policies import describe
 from paceline.policies.decode import SettingError, decode, hint
 from paceline.sim.spec import KINDS
 
@@ -17,12 +16,8 @@ F = Callable[..., Any]
 
 def generator_options(command: F) -> F:
     """Add an option for every field of every generator, once a name."""
-    for name, uses in reversed(_uses().items()):
-        helps = dict.fromkeys(f"{doc}  [{', '.join(kinds)}]" for doc, kinds in uses)
-        option = click.option(
-            f"--{name}", name, metavar=_metavar(name), default=None, help=" ".join(helps)
-        )
-        command = option(command)
+    for name in reversed(names()):
+        command = click.option(f"--{name}", name, metavar="N", default=None)(command)
     return command
 
 
@@ -54,23 +49,7 @@ _MAY_BE_ZERO = {"shared", "system", "think", "tool", "zipf"}
 
 def names() -> list[str]:
     """Parameters that `generator_options` adds."""
-    return list(_uses())
-
-
-def _uses() -> dict[str, list[tuple[str, list[str]]]]:
-    """By option: what it means, and to which generators."""
-    uses: dict[str, dict[str, list[str]]] = {}
-    for kind, cls in KINDS.items():
-        for setting in describe.settings(cls):
-            doc = setting.doc or setting.type.removeprefix("Literal").strip("[]").replace("'", "")
-            uses.setdefault(setting.name, {}).setdefault(doc, []).append(
-                f"{kind}: {setting.default}"
-            )
-    return {name: list(docs.items()) for name, docs in uses.items()}
-
-
-def _metavar(name: str) -> str:
-    return "NAME" if name in ("popularity", "order", "gap") else "N"
+    return list(dict.fromkeys(name for cls in KINDS.values() for name in cls.__struct_fields__))
 
 
 def _number(text: str) -> int | float | str:
