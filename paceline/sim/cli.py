@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
@@ -161,6 +162,10 @@ def sim(**given: Any) -> None:
         outcomes = _run(jobs, given["jobs"] or os.cpu_count() or 1, given["ray"])
     except (TraceError, PolicyError, SettingError, MissingExtra, ClusterError) as error:
         raise click.ClickException(str(error)) from None
+    except BrokenProcessPool:
+        raise click.ClickException(
+            "a process was killed, perhaps for its memory: fewer --jobs take less"
+        ) from None
     _write(outcomes, given, calibrated=calibration is not None)
 
 
@@ -177,7 +182,7 @@ def _run(jobs: list[Job], processes: int, ray: str | None) -> list[Outcome]:
     made = run_all(jobs, processes) if ray is None else run_on_ray(jobs, ray)
     if sys.stderr.isatty():
         with click.progressbar(
-            made, length=len(jobs), label="simulating", file=sys.stderr
+            made, length=len(jobs), label="simulating", show_pos=True, file=sys.stderr
         ) as shown:
             outcomes.update(shown)
     else:

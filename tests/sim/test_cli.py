@@ -84,6 +84,28 @@ def test_processes_change_nothing(shell: Shell) -> None:
     assert shell.run(*args, "--jobs", "2") == shell.run(*args, "--jobs", "1")
 
 
+INTERRUPTED = """
+import os, signal
+from paceline.scheduler import Policy
+
+class Interrupted(Policy):
+    def order(self, request, view):
+        os.kill(os.getpid(), signal.SIGINT)
+        return ()
+"""
+
+
+def test_processes_end_with_ctrl_c(
+    shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The signal ends each at once, with no further run; one that was killed is one line."""
+    (tmp_path / "interrupted.py").write_text(INTERRUPTED)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    args = (*SMALL[:-2], "--members", "60", "--kv-tokens", "2000", "--jobs", "2")
+    error = shell.fail(*args, "--policy", "interrupted:Interrupted")
+    assert "a process was killed, perhaps for its memory" in error
+
+
 def test_the_table(shell: Shell) -> None:
     """A line a cell with its interval, the changes against the first policy, and the caveat."""
     text = shell.run(*SMALL, "--policy", "fcfs,lpm", "--seeds", "3", "--kv-tokens", "2000")
@@ -170,14 +192,21 @@ def test_the_timeline(shell: Shell, tmp_path: Path) -> None:
     """Spans of queue, prefill and decode for each request; no two on one lane overlap."""
     path = tmp_path / "trace.json"
     shell.run(*SMALL, "--kv-tokens", "2000", "--backends", "2", "--perfetto", str(path))
-    spans = [e for e in json.loads(path.read_text())["traceEvents"] if e["ph"] == "X"]
+    events = json.loads(path.read_text())["traceEvents"]
+    spans = [e for e in events if e["ph"] == "X"]
     assert sum(e["name"] == "decode" and "id" in e["args"] for e in spans) == 12
     lanes: dict[tuple[int, int], float] = {}
     for span in sorted(spans, key=lambda e: (e["ts"], e["dur"])):
         lane = span["pid"], span["tid"]
         assert span["ts"] >= lanes.get(lane, 0.0) - 0.01
         lanes[lane] = span["ts"] + span["dur"]
-    assert {pid for pid, tid in lanes if tid == 0} == {0, 1}
+    assert {pid for pid, tid in lanes if tid == 1} == {2, 3}
+    names = {e["pid"]: e["args"]["name"] for e in events if e["name"] == "process_name"}
+    assert names == {1: "proxy", 2: "b0", 3: "b1"}
+    counters = {(e["pid"], e["name"]) for e in events if e["ph"] == "C"}
+    assert counters == {(1, "queued")} | {
+        (pid, name) for pid in (2, 3) for name in ("running", "waiting", "KV tokens held")
+    }
 
 
 def test_explain(shell: Shell) -> None:
