@@ -63,7 +63,7 @@ def grid(
 def run(job: Job) -> Outcome:
     """One run; TraceError, PolicyError, SettingError about what it was asked to do."""
     workload, reader = job.workload.open(job.config.seed)
-    result = simulate(job.config, workload)
+    result = simulate(job.config, workload, sampled=job.keep)
     outcome = Outcome(
         config=job.config,
         summary=summarise(result.rows, job.slo),
