@@ -9,6 +9,7 @@ import click
 from paceline.engines.model.engine import EngineConfig, EnginePolicy, ModelKind
 from paceline.engines.model.presets import PRESETS
 from paceline.policies.decode import hint
+from paceline.sim.arrivals import Gaps
 from paceline.sim.calibration import Calibration
 from paceline.sim.experiment import Job, grid
 from paceline.sim.options import generator, names
@@ -91,7 +92,8 @@ def _workload(given: dict[str, Any]) -> WorkloadSpec:
 
 
 def _arrivals(given: dict[str, Any]) -> Arrivals:
-    rate, gaps, cv = given["rate"], given["gaps"], given["gaps_cv"]
+    rate, cv = given["rate"], given["gaps_cv"]
+    gaps: Gaps | None = given["gaps"]
     bursts = given["workload"] == "tenants"
     if (gaps or cv) and rate is None and not bursts:
         raise click.UsageError("--gaps and --gaps-cv need --rate")

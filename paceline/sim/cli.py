@@ -30,7 +30,7 @@ from paceline.sim.sections import Sectioned
 from paceline.sim.spec import KINDS
 from paceline.sim.table import aligned, change_rows, headline, result_rows
 
-FILE = click.Path(path_type=Path)
+FILE = click.Path(path_type=Path, dir_okay=False)
 EXISTING = click.Path(path_type=Path, exists=True, dir_okay=False)
 POSITIVE = click.FloatRange(0, min_open=True)
 COUNT = click.IntRange(1)
@@ -157,8 +157,7 @@ def sim(**given: Any) -> None:
     calibration = _calibration(given["calibration"])
     jobs = jobs_of(given, calibration)
     try:
-        if given["parquet"] is not None:
-            extra("parquet", "pyarrow")  # before the grid has run for an hour
+        _check_files(given)
         outcomes = _run(jobs, given["jobs"] or os.cpu_count() or 1, given["ray"])
     except (TraceError, PolicyError, SettingError, MissingExtra, ClusterError) as error:
         raise click.ClickException(str(error)) from None
@@ -167,6 +166,16 @@ def sim(**given: Any) -> None:
             "a process was killed, perhaps for its memory: fewer --jobs take less"
         ) from None
     _write(outcomes, given, calibrated=calibration is not None)
+
+
+def _check_files(given: dict[str, Any]) -> None:
+    """Say what cannot be written before the grid has run for an hour."""
+    if given["parquet"] is not None:
+        extra("parquet", "pyarrow")
+    for option in ("csv_path", "parquet", "per_request", "report", "perfetto"):
+        path: Path | None = given[option]
+        if path is not None and not path.parent.is_dir():
+            raise click.ClickException(f"{path}: No such file or directory")
 
 
 def _calibration(path: Path | None) -> Calibration | None:

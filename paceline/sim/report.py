@@ -157,13 +157,13 @@ def _waits(title: str, groups: Mapping[str, list[Outcome]], group: Callable[[Row
             worst[name] = max(_mean(rows, ttft), worst.get(name, 0.0))
     if len(worst) < 2:
         return ""
-    rows = [["", *columns]]
+    lines = [["", *columns]]
     for name in sorted(worst, key=lambda g: -worst[g])[:GROUPS]:
-        rows.append([name or "-", *(_wait(column.get(name, [])) for column in columns.values())])
+        lines.append([name or "-", *(_wait(column.get(name, [])) for column in columns.values())])
     return (
         f'<h2>{title}, those that wait longest</h2><p class="soft">Seconds: mean in the proxy\'s '
         "queue / mean to the first token / longest to the first token. "
-        f"{len(rows) - 1} of {len(worst)}.</p>{_table(rows)}"
+        f"{len(lines) - 1} of {len(worst)}.</p>{_table(lines)}"
     )
 
 

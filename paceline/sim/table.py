@@ -51,8 +51,11 @@ def headline(outcomes: Sequence[Outcome], *, workload: str, timing: str) -> str:
         timing: what the step times are from.
     """
     requests = {outcome.summary.requests for outcome in outcomes}
-    count = f"{min(requests)} to {max(requests)}" if len(requests) > 1 else f"{max(requests)}"
-    about = [f"{workload}, {count} requests", f"{outcomes[0].config.engine.kind}, {timing}"]
+    least = f"{min(requests)} to " if len(requests) > 1 else ""
+    about = [
+        f"{workload}, {least}{_counted(max(requests), 'request')}",
+        f"{outcomes[0].config.engine.kind}, {timing}",
+    ]
     _, backends, pools = (set(values) for values in zip(*cells(outcomes), strict=True))
     engines = [_counted(n, "backend") for n in backends if len(backends) == 1]
     engines += [f"{pool} KV tokens" for pool in pools if len(pools) == 1]
@@ -61,7 +64,7 @@ def headline(outcomes: Sequence[Outcome], *, workload: str, timing: str) -> str:
 
 
 def _counted(number: int, what: str) -> str:
-    return f"{number} {what}{'s' if number > 1 else ''}"
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def result_rows(outcomes: Sequence[Outcome]) -> list[list[str]]:

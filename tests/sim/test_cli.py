@@ -246,7 +246,12 @@ def test_calibrate_and_use(shell: Shell, tmp_path: Path) -> None:
         (("--zipf", "inf"), "--zipf: must be positive and finite"),
         (("--backends", "1,x"), "`1,x` is not a list of positive numbers"),
         (("--kv-tokens", "0"), "`0` is not a list of positive numbers"),
-        (("--report", "/nowhere/at/all.html"), "/nowhere/at/all.html: No such file"),
+        (
+            ("--members", "1000000", "--report", "/nowhere/at/all.html"),
+            "/nowhere/at/all.html: No such file",  # said before all those have been simulated
+        ),
+        (("--per-request", "/"), "'--per-request': File '/' is a directory"),
+        (("--csv", "/proc/no"), "/proc/no: No such file"),
     ],
 )
 def test_mistakes(shell: Shell, args: tuple[str, ...], why: str) -> None:
