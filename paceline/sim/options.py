@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from paceline.policies import describe
 from paceline.policies.decode import SettingError, decode, hint
 from paceline.sim.spec import KINDS
 
@@ -16,9 +17,21 @@ F = Callable[..., Any]
 
 def generator_options(command: F) -> F:
     """Add an option for every field of every generator, once a name."""
+    known = {kind: describe.settings(cls) for kind, cls in KINDS.items()}
     for name in reversed(names()):
-        command = click.option(f"--{name}", name, metavar="N", default=None)(command)
+        metavar = "NAME" if name in ("popularity", "order") else "N"
+        command = click.option(f"--{name}", metavar=metavar, help=_meaning(name, known))(command)
     return command
+
+
+def _meaning(name: str, known: dict[str, list[describe.Setting]]) -> str:
+    """What the setting is to each generator that has it."""
+    uses: dict[str, list[str]] = {}
+    for kind, settings in known.items():
+        for setting in settings:
+            if setting.name == name:
+                uses.setdefault(setting.doc, []).append(f"{kind}: {setting.default}")
+    return " ".join(f"{doc}  [{', '.join(kinds)}]" for doc, kinds in uses.items())
 
 
 def generator(kind: str, given: dict[str, str | None]) -> Any:
