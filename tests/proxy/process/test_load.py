@@ -118,6 +118,16 @@ def test_another_policy_drops_the_files_settings(tmp_path: Path) -> None:
             "[fleet]\ninterval_seconds = 2",
             "$.fleet.interval_seconds: must be at most 1, got 2.0",
         ),
+        (
+            "[limits]\nqueue_seconds = 1",
+            "$.limits.queue_seconds: unknown key; did you mean `scheduler.queue_seconds`?",
+        ),
+        ("port = 1", "$.port: unknown key; did you mean `server.port`?"),
+        (
+            '[[backends]]\nurl = "http://a:1"\nkind = "vlm"',
+            "$.backends[0].kind: unknown value `vlm`; did you mean `vllm`?",
+        ),
+        ('[backends]\nurl = "http://a:1"', "$.backends: write [[backends]] instead of [backends]"),
         ("[server", "Expected ']' at the end of a table declaration (at end of document)"),
     ],
 )

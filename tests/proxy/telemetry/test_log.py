@@ -87,6 +87,17 @@ def test_what_did_not_happen_is_left_out() -> None:
     )
 
 
+def test_without_a_model_the_path_is_told() -> None:
+    """A mistyped path is seen in the log, also where it cannot say a model; a long one is cut."""
+    mistyped = Record(id="r4", path="/v1/chat/completion", backend="a", status=404)
+    mistyped.outcome = "failed"
+    assert " 404 failed /v1/chat/completion on a (" in line(mistyped, "console")
+    assert json.loads(line(mistyped, "json"))["path"] == "/v1/chat/completion"
+    mistyped.path = "/" + 1000 * "x"
+    assert len(line(mistyped, "console")) < 400
+    assert "path" not in json.loads(line(served(), "json"))
+
+
 def test_a_client_cannot_forge_a_line() -> None:
     """Line breaks and escape codes in a model's name are escaped in both formats."""
     record = Record(id="r3", path="/", model="m\n12:00:00 200 \x1b[2J", outcome="rejected")
