@@ -53,7 +53,8 @@ def measure(path: Path, requests: int, policy: str, block_size: int) -> str:
     engine = EngineConfig(block_size=block_size)
     config = RunConfig(policy=policy, backends=BACKENDS, engine=engine)
     begin = process_time()
-    summary = summarise(simulate(config, islice(hours(path), requests)).rows, Slo())
+    result = simulate(config, islice(hours(path), requests), sampled=False)
+    summary = summarise(result.rows, Slo())
     seconds = process_time() - begin
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     each = seconds / requests * 1e6

@@ -111,7 +111,7 @@ def _at(model: Model, engine: EngineConfig, rate: float | None) -> tuple[Summary
     )
     workload = Synthetic(generator=generator, arrivals=Arrivals(rate=rate, gap=GAPS))
     config = RunConfig(policy=NO_PROXY, engine=engine, keep_steps=True)
-    result = simulate(config, workload.open(0)[0])
+    result = simulate(config, workload.open(0)[0], sampled=False)
     summary = summarise(result.rows, Slo())
     steps = sum(step.duration for step in chain.from_iterable(result.steps.values()))
     return summary, min(1.0, steps / summary.makespan_s)

@@ -91,7 +91,9 @@ class SimulatedEngine:
         if self._on_step is not None:
             self._on_step(step)
         else:
-            further = (self._slow * seconds for seconds in self._engine.ahead())
+            further = self._engine.ahead()
+            if self._slow != 1.0:
+                further = [self._slow * seconds for seconds in further]
             self._ends = list(accumulate(further, initial=self._ends[0]))
         self._wait(driver)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from itertools import product
+from signal import SIG_DFL, SIGINT, signal
 
 from msgspec import Struct, structs
 
@@ -62,7 +63,7 @@ def grid(
 def run(job: Job) -> Outcome:
     """One run; TraceError, PolicyError, SettingError about what it was asked to do."""
     workload, reader = job.workload.open(job.config.seed)
-    result = simulate(job.config, workload)
+    result = simulate(job.config, workload, sampled=job.keep)
     outcome = Outcome(
         config=job.config,
         summary=summarise(result.rows, job.slo),
@@ -76,15 +77,23 @@ def run(job: Job) -> Outcome:
 
 
 def run_all(jobs: Sequence[Job], processes: int) -> Iterator[tuple[int, Outcome]]:
-    """Every job's outcome with its place, as they are done; the first error ends it."""
+    """Every job's outcome with its place, as they are done; the first error ends it.
+
+    BrokenProcessPool when a process was killed.
+    """
     if processes < 2 or len(jobs) < 2:
         for place, job in enumerate(jobs):
             yield place, run(job)
         return
-    with ProcessPoolExecutor(min(processes, len(jobs))) as pool:
+    with ProcessPoolExecutor(min(processes, len(jobs)), initializer=_die_of_ctrl_c) as pool:
         places = {pool.submit(run, job): place for place, job in enumerate(jobs)}
         try:
             for future in as_completed(places):
                 yield places[future], future.result()
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def _die_of_ctrl_c() -> None:
+    """Python's own handler would end the run under way and let the process begin the next one."""
+    signal(SIGINT, SIG_DFL)

@@ -27,15 +27,18 @@ class Gsp(Struct, frozen=True, kw_only=True, tag="gsp", forbid_unknown_fields=Tr
     output: int = 16
     """Tokens of each answer."""
     popularity: Literal["uniform", "zipf"] = "uniform"
+    """How requests spread over families: uniform or zipf."""
     zipf: float = 1.0
     """Exponent of Zipf's law."""
     order: Literal["shuffled", "grouped"] = "shuffled"
+    """shuffled, or grouped: family by family."""
 
 
 class Chat(Struct, frozen=True, kw_only=True, tag="chat", forbid_unknown_fields=True):
     """Conversations: each turn's prompt holds all before it, the answers included."""
 
     sessions: int = 100
+    """Conversations."""
     turns: int = 5
     """Mean number of turns, geometrically distributed."""
     system: int = 500
@@ -52,6 +55,7 @@ class Agents(Struct, frozen=True, kw_only=True, tag="agents", forbid_unknown_fie
     """Agents that call tools: many turns, short answers, long results, hardly a pause."""
 
     sessions: int = 50
+    """Runs of an agent."""
     turns: int = 15
     """Mean number of calls, geometrically distributed."""
     templates: int = 4
@@ -70,6 +74,7 @@ class Forks(Struct, frozen=True, kw_only=True, tag="forks", forbid_unknown_field
     """Rollouts: one prompt is sampled several times at once, as in reinforcement learning."""
 
     prompts: int = 64
+    """Different prompts."""
     samples: int = 8
     """Answers to each prompt, sent as requests of their own."""
     shared: int = 200

@@ -90,7 +90,7 @@ def _turns(lines: list[Line], id: str, block_tokens: int) -> Iterator[Turn]:
 def tokens(hash_ids: list[int], length: int, block_tokens: int) -> array[int]:
     """A prompt of `length` tokens: every token of a block is the block's id."""
     # As the machine lays out ids in an array.
-    blocks = (id.to_bytes(TOKEN_BYTES, byteorder) * block_tokens for id in hash_ids)
+    blocks = [id.to_bytes(TOKEN_BYTES, byteorder) * block_tokens for id in hash_ids]
     return array("I", b"".join(blocks)[: length * TOKEN_BYTES])
 
 

@@ -17,13 +17,21 @@ F = Callable[..., Any]
 
 def generator_options(command: F) -> F:
     """Add an option for every field of every generator, once a name."""
-    for name, uses in reversed(_uses().items()):
-        helps = dict.fromkeys(f"{doc}  [{', '.join(kinds)}]" for doc, kinds in uses)
-        option = click.option(
-            f"--{name}", name, metavar=_metavar(name), default=None, help=" ".join(helps)
-        )
-        command = option(command)
+    known = {kind: describe.settings(cls) for kind, cls in KINDS.items()}
+    for name in reversed(names()):
+        metavar = "NAME" if name in ("popularity", "order") else "N"
+        command = click.option(f"--{name}", metavar=metavar, help=_meaning(name, known))(command)
     return command
+
+
+def _meaning(name: str, known: dict[str, list[describe.Setting]]) -> str:
+    """What the setting is to each generator that has it."""
+    uses: dict[str, list[str]] = {}
+    for kind, settings in known.items():
+        for setting in settings:
+            if setting.name == name:
+                uses.setdefault(setting.doc, []).append(f"{kind}: {setting.default}")
+    return " ".join(f"{doc}  [{', '.join(kinds)}]" for doc, kinds in uses.items())
 
 
 def generator(kind: str, given: dict[str, str | None]) -> Any:
@@ -54,23 +62,7 @@ _MAY_BE_ZERO = {"shared", "system", "think", "tool", "zipf"}
 
 def names() -> list[str]:
     """Parameters that `generator_options` adds."""
-    return list(_uses())
-
-
-def _uses() -> dict[str, list[tuple[str, list[str]]]]:
-    """By option: what it means, and to which generators."""
-    uses: dict[str, dict[str, list[str]]] = {}
-    for kind, cls in KINDS.items():
-        for setting in describe.settings(cls):
-            doc = setting.doc or setting.type.removeprefix("Literal").strip("[]").replace("'", "")
-            uses.setdefault(setting.name, {}).setdefault(doc, []).append(
-                f"{kind}: {setting.default}"
-            )
-    return {name: list(docs.items()) for name, docs in uses.items()}
-
-
-def _metavar(name: str) -> str:
-    return "NAME" if name in ("popularity", "order", "gap") else "N"
+    return list(dict.fromkeys(name for cls in KINDS.values() for name in cls.__struct_fields__))
 
 
 def _number(text: str) -> int | float | str:

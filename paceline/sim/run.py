@@ -8,7 +8,7 @@ from typing import Any
 from msgspec import Struct, field
 
 from paceline.engines.model.build import build_engine
-from paceline.engines.model.engine import EngineConfig, SequenceRequest, Step
+from paceline.engines.model.engine import EngineConfig, EngineLoad, SequenceRequest, Step
 from paceline.policies.registry import load
 from paceline.scheduler.config import SchedulerConfig
 from paceline.scheduler.events import (
@@ -71,12 +71,19 @@ class RunResult(Struct, kw_only=True):
     """By backend, where they were asked for; without their outputs."""
 
 
-def simulate(config: RunConfig, workload: Workload, decides: Decider | None = None) -> RunResult:
+def simulate(
+    config: RunConfig,
+    workload: Workload,
+    decides: Decider | None = None,
+    *,
+    sampled: bool = True,
+) -> RunResult:
     """Run until every request has ended; PolicyError or SettingError about the policy.
 
-    `decides` stands in for the scheduler that `config` describes.
+    `decides` stands in for the scheduler that `config` describes. Without `sampled` the result has
+    no samples, which take more memory than its rows; all else is the same.
     """
-    run = _Run(config, workload, decides or decider(config))
+    run = _Run(config, workload, decides or decider(config), sampled=sampled)
     run.play()
     return RunResult(rows=run.recorder.rows, samples=run.recorder.samples, steps=run.steps)
 
@@ -91,12 +98,17 @@ def decider(config: RunConfig) -> Decider:
 class _Run:
     """Wires source, scheduler, engines and recorder together; the driver's observer."""
 
-    def __init__(self, config: RunConfig, workload: Workload, decides: Decider) -> None:
+    def __init__(
+        self, config: RunConfig, workload: Workload, decides: Decider, *, sampled: bool
+    ) -> None:
         self.recorder = Recorder()
         self.steps: dict[str, list[Step]] = {}
         self._config = config
         truth: dict[str, SequenceRequest] = {}
-        self._source = Source(workload, truth, config.concurrency)
+        direct = isinstance(decides, RoundRobin)  # who looks at neither prompts nor loads
+        self._sampled = sampled
+        self._polls = sampled or not direct
+        self._source = Source(workload, truth, config.concurrency, keyed=not direct)
         self._engines = {f"b{i}": self._engine(f"b{i}", truth) for i in range(config.backends)}
         self._in_flight = dict.fromkeys(self._engines, 0)
         self._polled: set[str] = set()
@@ -130,7 +142,7 @@ class _Run:
         elif isinstance(action, Dispatch):
             self._where[action.id] = action.backend
             self._in_flight[action.backend] += 1
-            if action.backend not in self._polled:
+            if self._polls and action.backend not in self._polled:
                 self._poll_later(action.backend)
 
     def _engine(self, id: str, truth: dict[str, SequenceRequest]) -> SimulatedEngine:
@@ -168,6 +180,13 @@ class _Run:
         self._polled.discard(id)
         now = self._driver.now
         load = self._engines[id].load(now)
+        if self._sampled:
+            self._sample(id, load, now)
+        if self._in_flight[id]:
+            self._poll_later(id)
+            self._driver.feed(LoadReported(id, load.running, load.waiting, now))
+
+    def _sample(self, id: str, load: EngineLoad, now: float) -> None:
         self.recorder.samples.append(
             Sample(
                 now,
@@ -180,6 +199,3 @@ class _Run:
                 load.query_tokens,
             )
         )
-        if self._in_flight[id]:
-            self._poll_later(id)
-            self._driver.feed(LoadReported(id, load.running, load.waiting, now))

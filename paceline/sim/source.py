@@ -17,11 +17,20 @@ MODEL = "simulated"
 
 
 class Source:
-    """Feeds a driver; with `concurrency`, so many sessions are under way and no more."""
+    """Feeds a driver; with `concurrency`, so many sessions are under way and no more.
+
+    Unless `keyed`, requests come without the keys of their prompts.
+    """
 
     def __init__(
-        self, workload: Workload, truth: dict[str, SequenceRequest], concurrency: int | None
+        self,
+        workload: Workload,
+        truth: dict[str, SequenceRequest],
+        concurrency: int | None,
+        *,
+        keyed: bool = True,
     ) -> None:
+        self._keyed = keyed
         self._workload = workload
         self._truth = truth
         self._free = concurrency
@@ -81,16 +90,16 @@ class Source:
         self._sessions[id] = session, turns, number
         self.turns[id] = turn
         self._truth[id] = _truth(id, turn)
-        driver.feed(Arrived(seen(id, turn, driver.now)))
+        driver.feed(Arrived(seen(id, turn, driver.now, keyed=self._keyed)))
 
 
-def seen(id: str, turn: Turn, now: float) -> Request:
-    """What the scheduler may know of a turn."""
+def seen(id: str, turn: Turn, now: float, *, keyed: bool = True) -> Request:
+    """What the scheduler may know of a turn; unless `keyed`, without the keys of its prompt."""
     return Request(
         id=id,
         arrived_at=now,
         model=MODEL,
-        prefix=keys(turn.prompt),
+        prefix=keys(turn.prompt) if keyed else (),
         block_tokens=float(BLOCK_IDS),
         prompt_tokens=len(turn.prompt),
         max_tokens=turn.max_tokens,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from math import ceil, floor
 
@@ -28,6 +28,16 @@ class Slo(Struct, frozen=True, kw_only=True):
     e2e_s: float | None = None
 
 
+class Refusals(Struct, frozen=True, kw_only=True):
+    """Requests that were not served, by why."""
+
+    queue_full: int = 0
+    deadline: int = 0
+    """They had waited as long as they may."""
+    too_long: int = 0
+    """Longer than the engine's KV pool."""
+
+
 class Summary(Struct, frozen=True, kw_only=True):
     """One run; latencies are over completed requests only."""
 
@@ -36,6 +46,7 @@ class Summary(Struct, frozen=True, kw_only=True):
     completed: int
     refused: int
     """By the proxy (queue full, deadline) or by the engine (longer than its pool)."""
+    refusals: Refusals
     makespan_s: float
     """From the first arrival to the last token."""
     hit_rate: float
@@ -66,6 +77,7 @@ def summarise(rows: Sequence[Row], slo: Slo) -> Summary:
         requests=len(rows),
         completed=len(done),
         refused=len(rows) - len(done),
+        refusals=_refusals(rows),
         makespan_s=makespan,
         hit_rate=sum(row.cached for row in done) / prompt if prompt else 0.0,
         output_tokens_per_s=_rate(sum(row.out for row in done), makespan),
@@ -136,6 +148,11 @@ def grouped(rows: Iterable[Row], value: Callable[[Row], float]) -> dict[str, lis
     for row in rows:
         groups[row.tenant or row.family].append(value(row))
     return groups
+
+
+def _refusals(rows: Iterable[Row]) -> Refusals:
+    reasons = Counter(row.reason for row in rows if row.last is None)
+    return Refusals(**{name: reasons[name] for name in Refusals.__struct_fields__})
 
 
 def _keeps(row: Row, slo: Slo) -> bool:

@@ -1,24 +1,28 @@
-"""Line charts as inline SVG: axes, a legend, a linear or logarithmic x axis; no library needed."""
+"""Line charts as inline SVG, on a linear or logarithmic x axis, and their legend; no library."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from math import ceil, floor, log10
 
 Points = Sequence[tuple[float, float]]
 
 WIDTH, HEIGHT = 460, 260
-LEFT, RIGHT, TOP, BOTTOM = 52, 12, 30, 42
+LEFT, RIGHT, TOP, BOTTOM = 52, 12, 30, 36
 COLOURS = (
-    "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#444444", "#b8a400",
+    "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8a8a8a", "#b8a400",
 )  # fmt: skip
-"""Okabe and Ito's palette, which colour-blind readers can tell apart."""
+"""Okabe and Ito's palette, which colour-blind readers can tell apart; grey, which a dark page shows
+too, for its black. The ninth series has the first colour again, in dashes."""
 TICKS = 5
 
 
 def chart(title: str, series: Mapping[str, Points], *, x: str, y: str, log_x: bool = False) -> str:
-    """One chart; series without points are left out, on a log axis so are points not above 0."""
+    """One chart; series without points are left out, on a log axis so are points not above 0.
+
+    A series has the colour of its place in `series`, as in the legend.
+    """
     drawable = {
         name: [p for p in points if not log_x or p[0] > 0] for name, points in series.items()
     }
@@ -30,12 +34,34 @@ def chart(title: str, series: Mapping[str, Points], *, x: str, y: str, log_x: bo
     across = _Axis(min(xs), max(xs), LEFT, WIDTH - RIGHT, log=log_x)
     up = _Axis(min(0.0, *ys), max(ys), HEIGHT - BOTTOM, TOP)
     body = [_frame(title, x, y), _ticks(across, up)]
-    for number, (name, points) in enumerate(shown.items()):
-        colour = COLOURS[number % len(COLOURS)]
-        path = " ".join(f"{across.at(px):.1f},{up.at(py):.1f}" for px, py in points)
-        body.append(f'<polyline points="{path}" stroke="{colour}"/>')
-        body.append(_legend(name, colour, number))
-    return f'<svg viewBox="0 0 {WIDTH} {HEIGHT + 14 * len(shown)}" role="img">{"".join(body)}</svg>'
+    for number, (name, points) in enumerate(drawable.items()):
+        if name in shown:
+            path = " ".join(f"{across.at(px):.1f},{up.at(py):.1f}" for px, py in points)
+            body.append(f'<polyline points="{path}" {_stroke(number)}/>')
+    return f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img">{"".join(body)}</svg>'
+
+
+def legend(names: Iterable[str]) -> str:
+    """Which line is whose, for all charts with the same series."""
+    items = (
+        f'<li><i style="border-color:{_colour(number)};'
+        f'border-style:{"dashed" if _dashed(number) else "solid"}"></i>{escape(name)}</li>'
+        for number, name in enumerate(names)
+    )
+    return f'<ul class="legend">{"".join(items)}</ul>'
+
+
+def _stroke(number: int) -> str:
+    dashes = ' stroke-dasharray="5 3"' if _dashed(number) else ""
+    return f'stroke="{_colour(number)}"{dashes}'
+
+
+def _colour(number: int) -> str:
+    return COLOURS[number % len(COLOURS)]
+
+
+def _dashed(number: int) -> bool:
+    return number // len(COLOURS) % 2 == 1
 
 
 class _Axis:
@@ -60,7 +86,10 @@ class _Axis:
             first, last = floor(log10(self.low)), ceil(log10(self.high))
             steps = [m * 10.0**e for e in range(first, last + 1) for m in (1, 2, 5)]
             inside = [step for step in steps if self.low <= step <= self.high]
-            return inside if len(inside) < 9 else [s for s in inside if log10(s) % 1 < 1e-9]
+            if len(inside) > 8:
+                return [step for step in inside if log10(step) % 1 < 1e-9]
+            if len(inside) > 2:
+                return inside
         step = _round_step((self.high - self.low) / TICKS)
         return [i * step for i in range(ceil(self.low / step), floor(self.high / step) + 1)]
 
@@ -77,10 +106,11 @@ def _round_step(rough: float) -> float:
 def _frame(title: str, x: str, y: str) -> str:
     bottom = HEIGHT - BOTTOM
     return (
-        f'<text x="{LEFT}" y="16" class="title">{escape(title)}</text>'
+        f'<text x="{LEFT}" y="16" class="title">{escape(title)}'
+        f'<tspan class="unit" dx="8">{escape(y)}</tspan></text>'
         f'<path d="M{LEFT},{TOP}V{bottom}H{WIDTH - RIGHT}" class="axis"/>'
-        f'<text x="{WIDTH - RIGHT}" y="{bottom + 30}" text-anchor="end">{escape(x)}</text>'
-        f'<text x="{LEFT}" y="{TOP - 4}" text-anchor="end">{escape(y)}</text>'
+        f'<text x="{WIDTH - RIGHT}" y="{bottom + 28}" class="unit" text-anchor="end">'
+        f"{escape(x)}</text>"
     )
 
 
@@ -96,11 +126,3 @@ def _ticks(across: _Axis, up: _Axis) -> str:
         parts.append(f'<path d="M{LEFT},{at:.1f}H{WIDTH - RIGHT}" class="grid"/>')
         parts.append(f'<text x="{LEFT - 4}" y="{at + 3:.1f}" text-anchor="end">{value:g}</text>')
     return "".join(parts)
-
-
-def _legend(name: str, colour: str, number: int) -> str:
-    at = HEIGHT + 14 * number
-    return (
-        f'<rect x="{LEFT}" y="{at - 8}" width="14" height="4" fill="{colour}"/>'
-        f'<text x="{LEFT + 20}" y="{at - 3}">{escape(name)}</text>'
-    )

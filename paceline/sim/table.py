@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from paceline.sim.experiment import Outcome
 from paceline.sim.statistics import Estimate, change, estimate
-from paceline.sim.summary import Summary
+from paceline.sim.summary import Slo, Summary
 
 Figure = Callable[[Summary], float]
 
@@ -25,6 +25,8 @@ FIGURES: dict[str, tuple[Figure, str]] = {
 """Columns: what is shown of a run, and how."""
 COMPARED = ("makespan s", "TTFT mean s", "TTFT p99 s", "TPOT mean ms", "E2E mean s")
 """Columns whose change against the first policy is worth a line."""
+VARIED = ("backends", "kv_tokens")
+"""What besides the policy tells cells apart."""
 
 Cell = tuple[str, int, int]
 """Policy, backends, KV pool."""
@@ -40,29 +42,79 @@ def cells(outcomes: Sequence[Outcome]) -> dict[Cell, list[Summary]]:
     return groups
 
 
-def results(outcomes: Sequence[Outcome]) -> str:
-    """One line a cell of the grid; +- is half the 95% interval over the seeds."""
-    rows = [["policy", "backends", "kv_tokens", *FIGURES]]
-    for (policy, backends, kv), summaries in cells(outcomes).items():
-        figures = [
+def headline(outcomes: Sequence[Outcome], *, workload: str, timing: str) -> str:
+    """What all runs have in common.
+
+    Args:
+        outcomes: of every run.
+        workload: the generator's or the trace's name.
+        timing: what the step times are from.
+    """
+    requests = {outcome.summary.requests for outcome in outcomes}
+    least = f"{min(requests)} to " if len(requests) > 1 else ""
+    about = [
+        f"{workload}, {least}{_counted(max(requests), 'request')}",
+        f"{outcomes[0].config.engine.kind}, {timing}",
+    ]
+    _, backends, pools = (set(values) for values in zip(*cells(outcomes), strict=True))
+    engines = [_counted(n, "backend") for n in backends if len(backends) == 1]
+    engines += [f"{pool} KV tokens" for pool in pools if len(pools) == 1]
+    seeds = len({outcome.config.seed for outcome in outcomes})
+    return "; ".join([*about, *([", ".join(engines)] if engines else []), _counted(seeds, "seed")])
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def result_rows(outcomes: Sequence[Outcome]) -> list[list[str]]:
+    """One row a cell of the grid below their heads; +- is half the 95% interval over the seeds.
+
+    Backends and pools have a column where they vary, goodput has one where there is an SLO and
+    refusals where there are any.
+    """
+    groups = cells(outcomes)
+    figures = dict(FIGURES)
+    if outcomes[0].slo == Slo():
+        del figures["goodput/s"]
+    if not any(outcome.summary.refused for outcome in outcomes):
+        del figures["refused"]
+    rows = [[*_heads(groups, "policy"), *figures]]
+    for cell, summaries in groups.items():
+        shown = [
             _figure(estimate([figure(s) for s in summaries]), shape)
-            for figure, shape in FIGURES.values()
+            for figure, shape in figures.values()
         ]
-        rows.append([policy, str(backends), str(kv), *figures])
-    return aligned(rows)
+        rows.append([*_name(groups, cell), *shown])
+    return rows
 
 
-def changes(outcomes: Sequence[Outcome]) -> str:
+def change_rows(outcomes: Sequence[Outcome]) -> list[list[str]]:
     """What every other policy changes against the first, paired by seed; empty if there is none."""
     groups = cells(outcomes)
     first = next(iter(groups))[0]
-    rows = [["against " + first, "backends", "kv_tokens", *COMPARED]]
-    for (policy, backends, kv), summaries in groups.items():
-        if policy != first:
-            base = groups[first, backends, kv]
+    rows = [[*_heads(groups, "against " + first), *COMPARED]]
+    for cell, summaries in groups.items():
+        if cell[0] != first:
+            base = groups[first, cell[1], cell[2]]
             figures = [_change(summaries, base, FIGURES[name][0]) for name in COMPARED]
-            rows.append([policy, str(backends), str(kv), *figures])
-    return aligned(rows) if len(rows) > 1 else ""
+            rows.append([*_name(groups, cell), *figures])
+    return rows if len(rows) > 1 else []
+
+
+def _heads(groups: Iterable[Cell], policy: str) -> list[str]:
+    return [policy, *(name for name, vary in zip(VARIED, _vary(groups), strict=True) if vary)]
+
+
+def _name(groups: Iterable[Cell], cell: Cell) -> list[str]:
+    shown = (str(value) for value, vary in zip(cell[1:], _vary(groups), strict=True) if vary)
+    return [cell[0], *shown]
+
+
+def _vary(groups: Iterable[Cell]) -> list[bool]:
+    """Whether backends do, and KV pools."""
+    _, *columns = zip(*groups, strict=True)
+    return [len(set(column)) > 1 for column in columns]
 
 
 def _change(summaries: Sequence[Summary], base: Sequence[Summary], figure: Figure) -> str:

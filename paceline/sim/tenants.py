@@ -10,6 +10,9 @@ from paceline.sim.arrivals import Gaps, gaps, mixed, spaced
 from paceline.sim.generators import Gsp, generate
 from paceline.sim.workload import Workload
 
+TENANTS_CV = 2.5
+"""How bursty each tenant is unless told: ServeGen's clients lie between 1 and 4."""
+
 
 class Tenants(Struct, frozen=True, kw_only=True, tag="tenants", forbid_unknown_fields=True):
     """Several tenants, whose rates follow Zipf's law; each comes in bursts."""
@@ -29,7 +32,7 @@ class Tenants(Struct, frozen=True, kw_only=True, tag="tenants", forbid_unknown_f
 
 
 def tenants(
-    settings: Tenants, seed: int, *, rate: float, gap: Gaps = "gamma", cv: float = 2.5
+    settings: Tenants, seed: int, *, rate: float, gap: Gaps = "gamma", cv: float = TENANTS_CV
 ) -> Workload:
     """All tenants' requests by arrival; the n-th tenant sends 1/n of what the first one does.
 

@@ -14,6 +14,7 @@ import pyarrow.parquet
 import pytest
 
 from paceline import cli
+from paceline.sim.cli import sim
 
 SMALL = ("sim", "--groups", "4", "--members", "3", "--shared", "200", "--jobs", "1")
 DATA = Path(__file__).parent / "data"
@@ -83,11 +84,33 @@ def test_processes_change_nothing(shell: Shell) -> None:
     assert shell.run(*args, "--jobs", "2") == shell.run(*args, "--jobs", "1")
 
 
+INTERRUPTED = """
+import os, signal
+from paceline.scheduler import Policy
+
+class Interrupted(Policy):
+    def order(self, request, view):
+        os.kill(os.getpid(), signal.SIGINT)
+        return ()
+"""
+
+
+def test_processes_end_with_ctrl_c(
+    shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The signal ends each at once, with no further run; one that was killed is one line."""
+    (tmp_path / "interrupted.py").write_text(INTERRUPTED)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    args = (*SMALL[:-2], "--members", "60", "--kv-tokens", "2000", "--jobs", "2")
+    error = shell.fail(*args, "--policy", "interrupted:Interrupted")
+    assert "a process was killed, perhaps for its memory" in error
+
+
 def test_the_table(shell: Shell) -> None:
     """A line a cell with its interval, the changes against the first policy, and the caveat."""
     text = shell.run(*SMALL, "--policy", "fcfs,lpm", "--seeds", "3", "--kv-tokens", "2000")
-    assert re.search(r"^fcfs +1 +2000 +\d+\.\d\d", text, re.M)
-    assert re.search(r"^against fcfs .*\nlpm +1 +2000 +[+-]\d", text, re.M)
+    assert re.search(r"^fcfs +\d+\.\d\d", text, re.M)
+    assert re.search(r"^against fcfs .*\nlpm +[+-]\d", text, re.M)
     assert text.rstrip().endswith("(see `paceline calibrate`)")
 
 
@@ -156,7 +179,7 @@ def test_the_report_says_who_waits(shell: Shell, tmp_path: Path) -> None:
     args += ["--rate", "50", "--seeds", "1", "--slo-ttft", "0.5", "--jobs", "1"]
     shell.run(*args, "--policy", "fcfs,fair", "--report", str(path))
     page = path.read_text()
-    tenants, families = re.findall(r"<table>.*?</table>", page, re.S)
+    *_, tenants, families = re.findall(r"<table>.*?</table>", page, re.S)
     row = r"<tr><td>%s</td>(<td>[\d.]+ / [\d.]+ / [\d.]+</td>){2}</tr>"
     for tenant in ("t1", "t2", "t3"):
         assert re.search(row % tenant, tenants)
@@ -169,14 +192,21 @@ def test_the_timeline(shell: Shell, tmp_path: Path) -> None:
     """Spans of queue, prefill and decode for each request; no two on one lane overlap."""
     path = tmp_path / "trace.json"
     shell.run(*SMALL, "--kv-tokens", "2000", "--backends", "2", "--perfetto", str(path))
-    spans = [e for e in json.loads(path.read_text())["traceEvents"] if e["ph"] == "X"]
+    events = json.loads(path.read_text())["traceEvents"]
+    spans = [e for e in events if e["ph"] == "X"]
     assert sum(e["name"] == "decode" and "id" in e["args"] for e in spans) == 12
     lanes: dict[tuple[int, int], float] = {}
     for span in sorted(spans, key=lambda e: (e["ts"], e["dur"])):
         lane = span["pid"], span["tid"]
         assert span["ts"] >= lanes.get(lane, 0.0) - 0.01
         lanes[lane] = span["ts"] + span["dur"]
-    assert {pid for pid, tid in lanes if tid == 0} == {0, 1}
+    assert {pid for pid, tid in lanes if tid == 1} == {2, 3}
+    names = {e["pid"]: e["args"]["name"] for e in events if e["name"] == "process_name"}
+    assert names == {1: "proxy", 2: "b0", 3: "b1"}
+    counters = {(e["pid"], e["name"]) for e in events if e["ph"] == "C"}
+    assert counters == {(1, "queued")} | {
+        (pid, name) for pid in (2, 3) for name in ("running", "waiting", "KV tokens held")
+    }
 
 
 def test_explain(shell: Shell) -> None:
@@ -208,13 +238,20 @@ def test_calibrate_and_use(shell: Shell, tmp_path: Path) -> None:
         (("--preset", "llama"), "no preset `llama`"),
         (("--engine-policy", "lpm"), "vllm has no policy `lpm`"),
         (("--sglang", "0.5.16"), "--sglang needs --engine sglang"),
+        (("--gaps", "gamma"), "--gaps and --gaps-cv need --rate"),
+        (("--rate", "3", "--gaps-cv", "2"), "--gaps-cv needs --gaps gamma or weibull"),
         (("--turns", "3"), "--workload gsp has no --turns"),
         (("--groups", "many"), "--groups: Expected int, got str"),
         (("--groups", "0"), "--groups: must be positive and finite"),
         (("--zipf", "inf"), "--zipf: must be positive and finite"),
         (("--backends", "1,x"), "`1,x` is not a list of positive numbers"),
         (("--kv-tokens", "0"), "`0` is not a list of positive numbers"),
-        (("--report", "/nowhere/at/all.html"), "/nowhere/at/all.html: No such file"),
+        (
+            ("--members", "1000000", "--report", "/nowhere/at/all.html"),
+            "/nowhere/at/all.html: No such file",  # said before all those have been simulated
+        ),
+        (("--per-request", "/"), "'--per-request': File '/' is a directory"),
+        (("--csv", "/proc/no"), "/proc/no: No such file"),
     ],
 )
 def test_mistakes(shell: Shell, args: tuple[str, ...], why: str) -> None:
@@ -234,7 +271,44 @@ def test_traces(shell: Shell, tmp_path: Path) -> None:
     (run,) = document["runs"]
     assert (run["requests"], run["seed"], run["hit_rate"]) == (2, 0, 16 / 40)
     assert "1 rows of the trace were left out" in shell.run(*args, "--skip-bad")
-    assert "--trace takes no options of generators" in shell.fail(*args, "--groups", "3")
+    assert "--trace takes no --groups" in shell.fail(*args, "--groups", "3")
+    assert "--trace takes no --gaps-cv" in shell.fail(*args, "--gaps-cv", "3")
+
+
+def test_tenants_come_in_bursts(shell: Shell) -> None:
+    """Without --gaps they do as the generator is told by default, and not as Poisson would."""
+    args = ("sim", "--workload", "tenants", "--seeds", "1", "--json")
+    bursts = shell.run(*args)
+    assert bursts == shell.run(*args, "--gaps", "gamma", "--gaps-cv", "2.5")
+    assert bursts != shell.run(*args, "--gaps", "poisson")
+
+
+def test_help_lists_every_option(shell: Shell) -> None:
+    """Under a heading, and the settings of each generator with its own defaults."""
+    text = shell.run("sim", "--help")
+    listed = set(re.findall(r"^  (?:-\w, )?(--[\w-]+)", text, re.M))
+    options = {option for parameter in sim.params for option in parameter.opts}
+    assert listed == options | {"--help"}
+    assert re.search(r"^--workload forks:\n.*^  --output .*\s400\]", text, re.M | re.S)
+
+
+def test_the_table_says_once_what_is_the_same(shell: Shell) -> None:
+    """What does not vary stands above the table; columns of it are there where it does."""
+    args = (*SMALL, "--policy", "lpm", "--seeds", "1")
+    head, columns, *_ = shell.run(*args).splitlines()
+    assert head == "gsp, 12 requests; vllm, llama-3.1-8b-h100; 1 backend, 430000 KV tokens; 1 seed"
+    assert columns.split()[:3] == ["policy", "makespan", "s"]
+    assert "goodput" not in columns
+    head, columns, *_ = shell.run(*args, "--backends", "1,2", "--slo-ttft", "1").splitlines()
+    assert head == "gsp, 12 requests; vllm, llama-3.1-8b-h100; 430000 KV tokens; 1 seed"
+    assert columns.split()[:2] == ["policy", "backends"]
+    assert columns.split()[-1] == "goodput/s"
+
+
+def test_refusals_say_why(shell: Shell) -> None:
+    """A request that no engine could hold is counted, with the reason."""
+    text = shell.run(*SMALL, "--policy", "lpm", "--seeds", "1", "--kv-tokens", "300")
+    assert "12 requests were refused: longer than the engine's KV pool" in text
 
 
 def test_help_does_not_import_the_simulator() -> None:
@@ -261,4 +335,4 @@ def test_the_documented_policy_runs(
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     text = shell.run(*SMALL, "--policy", "fcfs,shortest:Shortest")
-    assert re.search(r"^shortest:Shortest +1 ", text, re.M)
+    assert re.search(r"^shortest:Shortest +\d", text, re.M)

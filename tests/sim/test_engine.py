@@ -20,6 +20,7 @@ from tests.sim.test_run import jobs
 def test_equal_to_step_by_step(job: Job, flat: bool, busy: float) -> None:
     """Runs whose steps are all kept and runs that pass over some: the same rows and samples.
 
+    Runs that keep neither, where direct traffic is not even polled, come to the same figures.
     With steps of a whole second much falls into one instant.
     """
     config = structs.replace(job.config, busy=busy)
@@ -31,6 +32,9 @@ def test_equal_to_step_by_step(job: Job, flat: bool, busy: float) -> None:
     some = run(structs.replace(job, config=structs.replace(config, keep_steps=False)))
     assert some.rows == every.rows
     assert some.samples == every.samples
+    unseen = run(structs.replace(job, config=structs.replace(config, keep_steps=False), keep=False))
+    assert unseen.summary == every.summary
+    assert unseen.samples == []
 
 
 @pytest.mark.parametrize("kind", ["vllm", "sglang"])

@@ -88,9 +88,12 @@ class StepTime(Struct, frozen=True, kw_only=True):
         contexts = range(first, first + steps * work.decodes, work.decodes)
         again = self.again * work.shared
         least = self.host * work.decodes
+        s, c, g = self.s, self.c0 + dense, self.g
+        ends = (contexts[0], contexts[-1]) if contexts else ()
+        if all(s * (c + (batch + g * (end - again))) >= least for end in ends):  # so are all
+            return [s * (c + (batch + g * (context - again))) * 1e-6 for context in contexts]
         return [
-            max(self.s * (self.c0 + dense + (batch + self.g * (context - again))), least) * 1e-6
-            for context in contexts
+            max(s * (c + (batch + g * (context - again))), least) * 1e-6 for context in contexts
         ]
 
     def _dense(self, tokens: int) -> float:

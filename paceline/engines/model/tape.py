@@ -11,4 +11,6 @@ TOKEN_BYTES = 4
 
 def encode(ids: Sequence[int]) -> bytes:
     """The ids one after the other; OverflowError when one is negative or 2**32 or more."""
+    if isinstance(ids, array) and ids.typecode == "I":
+        return ids.tobytes()
     return array("I", ids).tobytes()
