@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import sys
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 """`M_TRIM_THRESHOLD` and `M_MMAP_THRESHOLD` of glibc's malloc.h."""
@@ -19,7 +20,7 @@ def keep_the_heap() -> None:
     their pages back each time, and to fault them in again took longer than to parse the prompt
     (docs/performance.md). Changes nothing with other C libraries.
     """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is not None:
         mallopt(_TRIM_THRESHOLD, KEPT)
         mallopt(_MMAP_THRESHOLD, LARGEST)

@@ -16,8 +16,8 @@ from msgspec import Struct, structs
 from paceline.proxy.config import BackendConfig, Config
 from paceline.proxy.process.banner import banner
 from paceline.proxy.process.collector import spare_the_collector
-from paceline.proxy.process.heap import keep_the_heap
 from paceline.proxy.process.compose import Proxy
+from paceline.proxy.process.heap import keep_the_heap
 from paceline.proxy.process.listen import listening, open_files, run_loop, stop_signal
 from paceline.proxy.process.reload import Reloader, reloading
 from paceline.proxy.process.secure import Security, secure
