@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Literal
 
 import pytest
@@ -105,19 +104,12 @@ def test_no_request_lines_above_info() -> None:
     assert written == []
 
 
-@pytest.fixture
-def _structlog_restored() -> Iterator[None]:
-    yield
-    structlog.reset_defaults()
-
-
 def printed(capsys: pytest.CaptureFixture[str]) -> str:
     """What has come out on stderr, once the writer is done."""
     assert stderr().drain(5.0)
     return capsys.readouterr().err
 
 
-@pytest.mark.usefixtures("_structlog_restored")
 def test_events_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     """Events below the level are dropped; the others are JSON objects on stderr."""
     configure(LogConfig(format="json", level="info"))
@@ -129,7 +121,6 @@ def test_events_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert event == {"event": "backend up", "level": "info", "backend": "a:8000", "error": "x"}
 
 
-@pytest.mark.usefixtures("_structlog_restored")
 def test_events_for_people(capsys: pytest.CaptureFixture[str]) -> None:
     """On the console an event is one plain line with its facts."""
     configure(LogConfig(format="console"))
@@ -140,7 +131,6 @@ def test_events_for_people(capsys: pytest.CaptureFixture[str]) -> None:
     assert text.count("\n") == 1
 
 
-@pytest.mark.usefixtures("_structlog_restored")
 @pytest.mark.parametrize("format", ["console", "json"])
 def test_tracebacks_do_not_show_prompts(
     capsys: pytest.CaptureFixture[str], format: Literal["console", "json"]
