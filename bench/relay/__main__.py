@@ -16,7 +16,7 @@ from bench.relay.measure import Window, measure
 from bench.relay.processes import OTHER_CORE, PROXY_CORE, compiled, running, wait_until_ready
 from bench.relay.scenarios import SCENARIOS, Scenario
 from bench.relay.table import DIRECT, HEAD, Row, line, rows
-from bench.relay.targets import TARGETS, Target, urls
+from bench.relay.targets import TARGETS, Target, another, urls
 
 ENGINES = 2
 
@@ -25,6 +25,8 @@ def main() -> None:
     """Parse the command line, run everything, print the table and write the JSON."""
     options = _options()
     targets = _chosen(options.peers)
+    if options.python is not None:
+        targets.insert(1, another(options.python))
     scenarios = [s for s in SCENARIOS if not options.only or s.name in options.only.split(",")]
     for target in targets:
         target.install()
@@ -47,6 +49,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--only", help=f"scenarios, with commas between: {names}")
     parser.add_argument("--rounds", type=int, default=3, help="windows of each (default: 3)")
     parser.add_argument("--peers", default="all", help=f"`all`, `none`, or of: {peers}")
+    parser.add_argument(
+        "--python", type=Path, help="an interpreter with another build, to stand beside this one"
+    )
     parser.add_argument("--json", type=Path, default=Path("relay.json"), help="file to write")
     return parser.parse_args()
 

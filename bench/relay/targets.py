@@ -49,10 +49,13 @@ def urls(ports: Sequence[int]) -> list[str]:
     return [f"http://127.0.0.1:{port}" for port in ports]
 
 
-def _paceline(port: int, engines: Sequence[int], folder: Path) -> list[str]:
-    backends = [word for url in urls(engines) for word in ("--backend", url)]
-    serve = [sys.executable, "-m", "paceline", "serve", "--log-format", "json"]
-    return [*serve, "--port", str(port), *backends]
+def _paceline(*python: str) -> Command:
+    def command(port: int, engines: Sequence[int], folder: Path) -> list[str]:
+        backends = [word for url in urls(engines) for word in ("--backend", url)]
+        serve = [*python, "-m", "paceline", "serve", "--log-format", "json"]
+        return [*serve, "--port", str(port), *backends]
+
+    return command
 
 
 def _reference(port: int, engines: Sequence[int], folder: Path) -> list[str]:
@@ -120,7 +123,12 @@ def debian(name: str) -> str | None:
     return shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin")
 
 
-PACELINE = Target(name="paceline", command=_paceline, ours=True)
+def another(python: Path) -> Target:
+    """Paceline as that interpreter has it installed: isolated, so not the one of this checkout."""
+    return Target(name="another", command=_paceline(str(python), "-I"), ours=True)
+
+
+PACELINE = Target(name="paceline", command=_paceline(sys.executable), ours=True)
 REFERENCE = Target(name="reference", command=_reference, ours=True)
 
 TARGETS = (

@@ -13,6 +13,9 @@ from itertools import accumulate
 
 from xxhash import xxh3_64_intdigest
 
+Piece = bytes | memoryview
+"""One block's content."""
+
 BLOCK_BYTES = 512
 """UTF-8 bytes of canonical text in a base block."""
 BLOCK_IDS = 128
@@ -25,12 +28,12 @@ BOUNDS: tuple[int, ...] = tuple(accumulate(1 << (i // RUN) for i in range(MAX_BL
 """BOUNDS[d] is where block d ends, in base blocks."""
 
 
-def chain(seed: bytes, pieces: Sequence[bytes]) -> tuple[int, ...]:
+def chain(seed: bytes, pieces: Sequence[Piece]) -> tuple[int, ...]:
     """Keys of successive blocks: each is the hash of its block, seeded with the key before it."""
     return chain_on(xxh3_64_intdigest(seed), pieces)
 
 
-def chain_on(key: int, pieces: Sequence[bytes]) -> tuple[int, ...]:
+def chain_on(key: int, pieces: Sequence[Piece]) -> tuple[int, ...]:
     """Keys of the blocks that follow the one with this key."""
     keys: list[int] = []
     for piece in pieces:
@@ -39,14 +42,15 @@ def chain_on(key: int, pieces: Sequence[bytes]) -> tuple[int, ...]:
     return tuple(keys)
 
 
-def cut(data: bytes, base: int = BLOCK_BYTES, depth: int = 0) -> list[bytes]:
+def cut(data: bytes, base: int = BLOCK_BYTES, depth: int = 0) -> Sequence[Piece]:
     """The full blocks of `data`, whose base block has `base` bytes; a partial one is left out.
 
-    With `depth`, data begins behind so many blocks.
+    With `depth`, data begins behind so many blocks. Long prompts are not copied.
     """
     before = BOUNDS[depth - 1] if depth else 0
     full = bisect_right(BOUNDS, before + len(data) // base, depth)
     if full <= RUN:  # all of one size
         return [data[at : at + base] for at in range(0, (full - depth) * base, base)]
     ends = [(bound - before) * base for bound in BOUNDS[depth:full]]
-    return [data[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+    view = memoryview(data)
+    return [view[start:end] for start, end in zip([0, *ends], ends, strict=False)]

@@ -63,11 +63,11 @@ class View:
     def cost(self, request: Request, backend: Backend) -> float:
         """Prefill tokens queued there plus, doubled, this prompt's uncached ones, plus what the
         running requests are worth, at the measured rate; what is computed there now is cached."""
-        entry = self._entries[request.id]
-        if entry is self.placing:
+        placing = self.placing
+        if placing is not None and placing.request is request:
             cached = self.there.get(backend.id, 0)
         else:
-            cached, _ = backend.cache.upcoming(entry)
+            cached, _ = backend.cache.upcoming(self._entries[request.id])
         running = REQUEST_COST * len(backend.in_flight)
         load = float(backend.prefill_tokens + running + backend.spec.load_tokens)
         if cached < request.prompt_tokens:

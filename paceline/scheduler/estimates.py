@@ -83,7 +83,8 @@ class OutputLengths:
 
     def expect(self, model: str, tenant: str, max_tokens: int | None) -> int:
         """Tokens to expect of one answer, never more than the client's limit."""
-        seen = self._tenants.get((model, tenant)) or self._models.get(model)
+        seen = self._tenants.get((model, tenant)) if tenant else None
+        seen = seen or self._models.get(model)
         tokens = self._initial if seen is None else seen.value
         return tokens if max_tokens is None or tokens < max_tokens else max_tokens
 

@@ -83,13 +83,13 @@ class Backend:
         The work counts for each proxy once: the others send as much at the same time, which is
         heard of too late.
         """
-        if self.hungry:
+        if not self._unstarted:
             return True
         work = entry.request.prompt_tokens - entry.match.get(self.id, 0)
         if self.prefill_tokens + work * self.proxies > self._feed_tokens:
             return False
-        room = self.kv_room
-        return room is None or self.cache.new_tokens(entry) <= room
+        capacity, cache = self.cache.capacity, self.cache
+        return capacity is None or cache.flying_tokens + cache.new_tokens(entry) <= capacity
 
     def launch(self, entry: Entry, now: float) -> Entries:
         """Send the request here; returns the waiting entries whose match changed."""
@@ -119,8 +119,9 @@ class Backend:
     def settle(self, now: float) -> Entries:
         """Count those whose first byte cannot be seen as computed once their time is past."""
         changed: Entries = {}
-        while self.blind and self.settles_at() <= now:
-            entry, _ = self.blind.popitem(last=False)
+        blind = self.blind
+        while blind and next(iter(blind)).starts_at <= now:
+            entry, _ = blind.popitem(last=False)
             self._start(entry)
             if not entry.computed:
                 changed |= self.cache.computed(entry)
@@ -163,7 +164,8 @@ class Backend:
             changed = self.cache.computed(entry)
         self._start(entry)
         self.blind.pop(entry, None)
-        return changed | self.cache.land(entry, output_tokens, answered)
+        changed |= self.cache.land(entry, output_tokens, answered)
+        return changed
 
     def snapshot(self) -> BackendSnapshot:
         """The state as it is."""

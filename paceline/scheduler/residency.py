@@ -34,6 +34,7 @@ class Residency:
         self.id = id
         self.capacity: int | None = None
         """Tokens in the pool; None when unknown."""
+        self._limit = UNKNOWN_POOL
         self.flying_tokens = 0
         """Tokens that in-flight requests use or are expected to: each node counted once."""
         self._trie = trie
@@ -60,7 +61,8 @@ class Residency:
     def resize(self, capacity: int | None) -> Entries:
         """The pool has this many tokens."""
         self.capacity = capacity
-        return self._shrink()
+        self._limit = UNKNOWN_POOL if capacity is None else capacity
+        return self._shrink({})
 
     def new_tokens(self, entry: Entry) -> int:
         """KV tokens that this request would add to those in flight."""
@@ -108,12 +110,12 @@ class Residency:
         self._occupied += own
         entry.computed = not late
         entry.owned = len(entry.nodes) - (len(fresh) if late else 0)
-        return self._tell_waiting([] if late else fresh) | self._shrink()
+        return self._shrink({} if late else self._tell_waiting(fresh))
 
     def computed(self, entry: Entry) -> Entries:
         """The entry's whole prompt can be matched from now on."""
         entry.computed = True
-        return self._publish(entry) | self._shrink()
+        return self._shrink(self._publish(entry))
 
     def land(self, entry: Entry, output_tokens: int | None, answered: Keys = ()) -> Entries:
         """The entry left the engine; with `output_tokens` its KV stays, with None it is lost.
@@ -143,7 +145,7 @@ class Residency:
         entry.step = self._step
         self._recent[entry] = own
         self._occupied += own
-        return changed | self._shrink()
+        return self._shrink(changed)
 
     def missed(self, entry: Entry, usage: Usage) -> Entries:
         """The engine reported less of this entry's prompt as cached than was believed.
@@ -230,9 +232,10 @@ class Residency:
         """These can be matched from now on."""
         changed: Entries = {}
         for node in fresh:
-            for waiting in node.waiting:
-                waiting.match[self.id] = node.end
-            changed.update(node.waiting)
+            if node.waiting:
+                for waiting in node.waiting:
+                    waiting.match[self.id] = node.end
+                changed.update(node.waiting)
         if self._told is not None:
             self._add_told(changed)
         return changed
@@ -259,16 +262,12 @@ class Residency:
         entry.owned = len(entry.nodes)
         return fresh
 
-    def _shrink(self) -> Entries:
-        changed: Entries = {}
-        while self._recent and self._over():
+    def _shrink(self, changed: Entries) -> Entries:
+        """Forget what there is no room for; returns `changed` with whom that concerns."""
+        recent = self._recent
+        while recent and (self._occupied > self._limit or len(recent) > self._max_recent):
             changed |= self._evict()
         return changed
-
-    def _over(self) -> bool:
-        if len(self._recent) > self._max_recent:
-            return True
-        return self._occupied > (UNKNOWN_POOL if self.capacity is None else self.capacity)
 
     def _evict(self) -> Entries:
         entry, own = self._recent.popitem(last=False)
@@ -285,12 +284,14 @@ class Residency:
             presence.holders -= 1
             if presence.holders:
                 kept = node.end
-            else:
-                lost = lost or node
+            elif lost is None:
+                lost = node
         self._tidy(islice(entry.nodes, first, None))
-        changed: Entries = dict(lost.waiting) if lost is not None else {}
-        for waiting in changed:
-            waiting.match[self.id] = kept
+        changed: Entries = {}
+        if lost is not None and lost.waiting:
+            changed.update(lost.waiting)
+            for waiting in changed:
+                waiting.match[self.id] = kept
         if self._told is not None:
             self._add_told(changed)
         entry.owned = min(entry.owned, first)

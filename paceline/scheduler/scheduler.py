@@ -95,7 +95,7 @@ class Scheduler:
         self._arriving = None
         self._view.now = now
         self._take[type(event)](event, now)
-        if self._admission.earliest <= now:
+        if self._admission.waiting and self._admission.earliest <= now:
             self._expire(now)
         self._waiting.settle(now)
         if self._admission.waiting:
@@ -309,8 +309,9 @@ class Scheduler:
 
     def _land(self, entry: Entry, output: int | None, answered: Keys = ()) -> None:
         """It left its backend; with `output` tokens its KV stays in the cache there."""
-        self._waiting.release(entry)
-        self._waiting.open(entry.backend)
+        if self._admission.waiting:
+            self._waiting.release(entry)
+            self._waiting.open(entry.backend)
         backend = self._fleet[entry.backend]
         self._waiting.rerank(backend.land(entry, self._view.now, output, answered))
 

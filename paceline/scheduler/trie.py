@@ -46,7 +46,9 @@ class Node:
         self.depth = depth
         self.block = block
         """Tokens in a base block."""
-        self.end = self._bound(len(keys), start)
+        least = start + len(keys)  # at least one token a block
+        end = int(BOUNDS[depth + len(keys) - 1] * block)
+        self.end = end if end > least else least
         self.tokens = self.end - start
         self.users: Entries = {}
         """Entries of any stage that go through it; without any it is removed."""
@@ -64,10 +66,6 @@ class Node:
         self.depth += blocks
         self.tokens = self.end - upper.end
         return upper
-
-    def _bound(self, blocks: int, start: int) -> int:
-        """Tokens up to the end of the node's first `blocks` blocks: at least one a block."""
-        return max(start + blocks, int(BOUNDS[self.depth + blocks - 1] * self.block))
 
 
 class PrefixTrie:

@@ -110,7 +110,8 @@ class Waiting:
             return
         self._settled_at = now
         for backend in self._fleet.all:
-            if backend.blind and backend.settles_at() <= now:
+            blind = backend.blind
+            if blind and next(iter(blind)).starts_at <= now:
                 self.open(backend.id)
                 self.rerank(backend.settle(now))
 

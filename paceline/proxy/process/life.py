@@ -17,6 +17,7 @@ from paceline.proxy.config import BackendConfig, Config
 from paceline.proxy.process.banner import banner
 from paceline.proxy.process.collector import spare_the_collector
 from paceline.proxy.process.compose import Proxy
+from paceline.proxy.process.heap import keep_the_heap
 from paceline.proxy.process.listen import listening, open_files, run_loop, stop_signal
 from paceline.proxy.process.reload import Reloader, reloading
 from paceline.proxy.process.secure import Security, secure
@@ -77,6 +78,7 @@ async def serve(plan: Plan) -> None:
             await _be_ready(proxy)  # the other one serves meanwhile
         base = await _open(proxy, config, security, stack, shared=plan.replaces is not None)
         await proxy.settled()
+        keep_the_heap()
         spare_the_collector()
         reloader = Reloader(proxy, config, plan.reread, security.tls)
         await stack.enter_async_context(reloading(reloader, plan.file))

@@ -10,6 +10,7 @@ import sys
 import structlog
 
 from paceline.proxy.process.collector import spare_the_collector
+from paceline.proxy.process.heap import keep_the_heap
 from paceline.proxy.process.listen import listening, open_files, run_loop, stop_signal
 from paceline.proxy.process.load import ConfigError
 from paceline.proxy.process.secure import secure
@@ -128,6 +129,7 @@ async def work(end: socket.socket) -> None:
         worker = Worker()
         stopped.add_done_callback(lambda _: worker.stop())
         await loop.create_connection(lambda: worker.link, sock=end)
+        keep_the_heap()
         spare_the_collector()
         await worker.live()
 
