@@ -14,7 +14,7 @@ from paceline.scheduler.types import Request
 BATCH_BYTES = 65_536
 """A batch goes out early when it is so large: about 400 requests."""
 LARGE_TOKENS = 512
-"""Uncached prompt from which the others hear at once that it was sent, and that it is computed: what
+"""Uncached prompt from which the others hear at once that it was sent and that it is computed: what
 they must not compute, too (as `follower_min_tokens`)."""
 ENDED_BYTES = 30
 """Of an `Ended` or a `First` and its share of the batch, at most, without keys."""
