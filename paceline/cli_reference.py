@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from inspect import cleandoc
 
 import click
 
@@ -40,12 +41,20 @@ def _commands(path: str, command: click.Command) -> Iterator[tuple[str, click.Co
 def _section(path: str, command: click.Command) -> str:
     context = click.Context(command, info_name=path, show_default=True)
     usage = " ".join([path, *command.collect_usage_pieces(context)])
-    about = "\n\n".join(" ".join(part.split()) for part in (command.help or "").split("\n\n"))
+    about = "\n\n".join(_paragraph(part) for part in cleandoc(command.help or "").split("\n\n"))
     options = (one for one in command.params if isinstance(one, click.Option))
     records = (one.get_help_record(context) for one in options)
     rows = "".join(_row(*record) for record in records if record)
     table = f"\n| option | |\n|---|---|\n{rows}" if rows else ""
     return f"## {path}\n\n`{usage}`\n\n{about}\n{table}"
+
+
+def _paragraph(text: str) -> str:
+    """One of a command's help; click does not wrap what begins with a backspace: its examples."""
+    if not text.startswith("\b\n"):
+        return " ".join(text.split())
+    code = "\n".join(line.strip() for line in text.splitlines()[1:])
+    return f"<!-- example: shown the help's, with files that it makes up -->\n```sh\n{code}\n```"
 
 
 def _row(option: str, text: str) -> str:

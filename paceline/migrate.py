@@ -51,10 +51,13 @@ def migrate(command: tuple[str, ...]) -> None:
     sglang_router.launch_router --worker-urls ...`. Flags that it cannot translate are named on
     stderr; what they are here is in docs/compare.md.
     """
+    found = list(flags(command))
+    if not found:
+        raise click.UsageError("COMMAND has no flags of a router, such as --worker-urls URL")
     tables: Tables = {}
     urls: list[str] = []
     left = []
-    for flag, values in flags(command):
+    for flag, values in found:
         if flag == "--worker-urls":
             urls += values
         elif flag in SETTINGS:

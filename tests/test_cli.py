@@ -178,7 +178,7 @@ def test_a_taken_port_is_one_line(
 
     monkeypatch.setattr(life, "run", run)
     line = fail("serve", monkeypatch=monkeypatch, capsys=capsys)
-    assert line == "paceline: cannot listen on 127.0.0.1:8000: address already in use"
+    assert line == "paceline: cannot listen on 127.0.0.1:8000: Address already in use"
 
 
 def test_a_record_that_cannot_be_written_is_one_line(

@@ -25,6 +25,12 @@ def test_every_command_is_there() -> None:
     assert all(f"\n## paceline {name}\n" in reference() for name in [*names, "policies new"])
 
 
+def test_examples_are_blocks_of_code() -> None:
+    """One command a line, as the commands' help has them."""
+    assert "\n```sh\npaceline plan ./Llama-3.1-8B --gpu h100 --up up.toml\n" in reference()
+    assert "\b" not in reference()
+
+
 def test_every_option_is_explained() -> None:
     """No row lacks its words."""
     rows = [line for line in reference().splitlines() if line.startswith("| `-")]

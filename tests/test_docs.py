@@ -76,3 +76,16 @@ def test_the_readmes_policy_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     scheduler = Scheduler(SchedulerConfig(), policy, 1)
     scheduler.handle(Arrived(Request(id="a", arrived_at=1.0, prompt_tokens=5)), 1.0)
     assert scheduler.policy is policy
+
+
+def test_the_design_names_every_package_and_only_modules_that_exist() -> None:
+    """docs/design.md has a row for each package, and what it calls a module is one."""
+    page = (ROOT / "docs/design.md").read_text()
+    rows = {name for row in re.findall(r"^\| (`.*`) \|", page, re.M) for name in row.split(", ")}
+    shells = (ROOT / "paceline", ROOT / "paceline/proxy")
+    packages = {f"`{init.parent.name}`" for shell in shells for init in shell.glob("*/__init__.py")}
+    assert rows == packages | {"`cli`"}
+    modules = re.findall(r"`([a-z_]+/[a-z_]+)(?:\.py)?`", page)
+    assert len(modules) > 8
+    for module in modules:
+        assert any((shell / f"{module}.py").exists() for shell in shells), module

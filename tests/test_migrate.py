@@ -40,6 +40,13 @@ def test_every_setting_exists(flag: str, tmp_path: Path) -> None:
     load_config(path)
 
 
+def test_a_command_without_flags_is_an_error() -> None:
+    """An empty file would only look like a translation."""
+    result = CliRunner().invoke(cli, ["migrate", "sglang-router"])
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "no flags of a router" in result.stderr
+
+
 def test_flags_without_a_counterpart_are_named() -> None:
     """On stderr, with the rest translated."""
     arguments = ["vllm-router", "--port", "1", "--pd-disaggregation", "--prefill", "http://a", "9"]

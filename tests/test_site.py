@@ -101,6 +101,17 @@ def exists(setting: str) -> bool:
     return key in {one.name for one in msgspec.structs.fields(tables[section])}
 
 
+def test_every_page_is_in_the_contents_and_on_the_front_page() -> None:
+    """A page that nothing leads to is not read; mkdocs need not be installed to see it."""
+    pages = {str(page.relative_to(ROOT / "docs")) for page in (ROOT / "docs").rglob("*.md")}
+    named = re.findall(r"[\w/-]+\.md$", (ROOT / "mkdocs.yml").read_text(), re.M)
+    assert sorted(named) == sorted(pages)
+    linked = re.findall(r"\]\(([\w/-]+\.md)\)", (ROOT / "docs/index.md").read_text())
+    assert set(linked) == pages - {"index.md"}
+    readme = re.findall(r"\]\(docs/([\w/-]+\.md)\)", (ROOT / "README.md").read_text())
+    assert set(readme) == pages - {"index.md"}
+
+
 def test_the_site_builds_and_fetches_nothing(tmp_path: Path) -> None:
     """Every page is in the contents, every link leads somewhere, all assets are its own."""
     pytest.importorskip("material", reason="mkdocs-material is not installed")
@@ -115,3 +126,4 @@ def test_the_site_builds_and_fetches_nothing(tmp_path: Path) -> None:
         fetched = re.findall(r"<(?:script|img|iframe)[^>]* src=\"?([^\" >]+)", html)
         fetched += re.findall(r"<link[^>]* href=\"?([^\" >]+)", html)
         assert not [one for one in fetched if urlsplit(one).netloc], page.name
+        assert "\\|" not in html, page.name

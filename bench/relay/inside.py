@@ -16,7 +16,7 @@ from paceline.proxy.http.inbound import Inbound
 from paceline.proxy.process.compose import Proxy
 from paceline.proxy.telemetry.log import request_logger
 from paceline.proxy.upstream.address import Address
-from paceline.proxy.upstream.pool import Connection
+from paceline.proxy.upstream.connection import Connection
 from paceline.scheduler.types import BackendSpec
 
 ENGINES = 2

@@ -16,10 +16,11 @@ import msgspec
 from msgspec import Raw, Struct
 
 from paceline.engines import canonical
+from paceline.engines.anthropic_answers import Blocks
 from paceline.engines.bodies import ABSENT, Message
 from paceline.scheduler.blocks import BOUNDS, chain_on, cut
 
-Kind = Literal["chat", "completion", "generate", ""]
+Kind = Literal["chat", "completion", "generate", "messages", ""]
 """The shape of an answer; empty where nothing will quote it, or nobody can tell what would."""
 Encode = Callable[[str], bytes]
 """Makes token ids of a text, four bytes each."""
@@ -119,7 +120,7 @@ class Transcript:
         of its text."""
         self._opening = opening
         self._streaming = streaming
-        self._reader: _Reader | None = _Generate(ids) if kind == "generate" else _OpenAI(encode)
+        self._reader: _Reader | None = _reader(kind, ids=ids, encode=encode)
         self._rest = b""
         """What was not read yet."""
 
@@ -183,8 +184,8 @@ def _listed(data: bytes) -> bytes:
 
 def _picked(data: bytes) -> bytes:
     """The same, picked out from among comments, other fields and other line ends."""
-    events = data.replace(b"\r\n", b"\n").split(b"\n\n")
-    chunks = [e[6:] for e in events if e.startswith(b"data: ") and not e.endswith(b"[DONE]")]
+    lines = data.replace(b"\r\n", b"\n").split(b"\n")
+    chunks = [one[6:] for one in lines if one.startswith(b"data: ") and one != b"data: [DONE]"]
     return b"[%b]" % b",".join(chunks)
 
 
@@ -299,4 +300,10 @@ class _Generate:
         return None if reply.text is None else reply.text.encode()
 
 
-_Reader = _OpenAI | _Generate
+_Reader = _OpenAI | _Generate | Blocks
+
+
+def _reader(kind: Kind, *, ids: bool, encode: Encode | None) -> _Reader:
+    if kind == "messages":
+        return Blocks()
+    return _Generate(ids) if kind == "generate" else _OpenAI(encode)

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Struct, structs
 from xxhash import xxh3_64_intdigest
 
-from paceline.engines import canonical, prompts
+from paceline.engines import anthropic, canonical, prompts
 from paceline.engines.answers import Encode, Kind, Transcript, opening
 from paceline.engines.base import native
 from paceline.engines.bodies import (
@@ -32,7 +32,7 @@ from paceline.engines.prompts import Prompt
 from paceline.scheduler.blocks import BLOCK_BYTES, BLOCK_IDS, chain, cut
 from paceline.scheduler.types import Request
 
-__all__ = ["PATHS", "BadRequest", "Call", "parse"]
+__all__ = ["PATHS", "RANKED", "BadRequest", "Call", "parse"]
 
 _chat = msgspec.json.Decoder(Chat)
 _completion = msgspec.json.Decoder(Completion)
@@ -173,6 +173,14 @@ def _parse_chat(body: bytes) -> Call:
     return _call(fields, prompt, limit, fields.n, answer="chat" if quoted else "")
 
 
+def _parse_messages(body: bytes) -> Call:
+    fields = anthropic.read(body)
+    text, media = canonical.chat(fields)
+    prompt = Prompt(text, size=len(text), tokens=media * MEDIA_TOKENS)
+    limit = whole(fields.max_tokens, "max_tokens", 0, None)
+    return _call(fields, prompt, limit, fields.n, answer="messages")
+
+
 def _parse_completion(body: bytes) -> Call:
     fields = decode(_completion, body)
     embeds = present(fields.prompt_embeds)
@@ -243,7 +251,10 @@ PATHS: Mapping[str, Callable[[bytes], Call]] = MappingProxyType(
     {
         "/v1/chat/completions": _parse_chat,
         "/v1/completions": _parse_completion,
+        "/v1/messages": _parse_messages,
         "/generate": _parse_generate,
     }
 )
 """The routes whose requests are scheduled."""
+RANKED = frozenset(PATHS) - {"/v1/messages"}
+"""Those of them whose bodies may have a `priority`."""

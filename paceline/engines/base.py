@@ -54,5 +54,3 @@ class Load(Struct, frozen=True, kw_only=True):
 
     running: int
     waiting: int
-    kv_usage: float | None = None
-    """Part of the KV pool in use, 0 to 1."""

@@ -48,7 +48,6 @@ class ServerInfo(Struct):
 class _Rank(Struct):
     num_running_reqs: int
     num_waiting_reqs: int
-    token_usage: float | None = None
 
 
 class _Loads(Struct):
@@ -114,11 +113,9 @@ def load(reply: bytes) -> Load | None:
         ranks = _loads.decode(reply).loads
     except (ValueError, RecursionError):
         return _load_of_metrics(reply)
-    usage = [rank.token_usage for rank in ranks if rank.token_usage is not None]
     return Load(
         running=sum(rank.num_running_reqs for rank in ranks),
         waiting=sum(rank.num_waiting_reqs for rank in ranks),
-        kv_usage=sum(usage) / len(usage) if usage else None,
     )
 
 
@@ -127,8 +124,7 @@ def _load_of_metrics(reply: bytes) -> Load | None:
     waiting = prometheus.total(reply, "sglang:num_queue_reqs")
     if running is None or waiting is None:
         return None
-    usage = prometheus.mean(reply, "sglang:token_usage")
-    return Load(running=int(running), waiting=int(waiting), kv_usage=usage)
+    return Load(running=int(running), waiting=int(waiting))
 
 
 ADAPTER = Adapter(

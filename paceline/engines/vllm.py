@@ -47,8 +47,7 @@ def load(reply: bytes) -> Load | None:
     waiting = prometheus.total(reply, "vllm:num_requests_waiting")
     if running is None or waiting is None:
         return None
-    usage = prometheus.mean(reply, "vllm:kv_cache_usage_perc")
-    return Load(running=int(running), waiting=int(waiting), kv_usage=usage)
+    return Load(running=int(running), waiting=int(waiting))
 
 
 def started_at(reply: bytes) -> float | None:

@@ -39,7 +39,7 @@ def overheard(url: str, listen: str, seconds: float, requests: int) -> tuple[lis
 
 
 @click.command()
-@click.argument("path", metavar="FILE", type=FILE, required=False)
+@click.argument("path", metavar="[FILE]", type=FILE, required=False)
 @click.option("--live", metavar="URL", help="Instead of FILE: what clients send there now.")
 @click.option("--listen", metavar="HOST:PORT", default="127.0.0.1:8001", help="Of --live.")
 @click.option("--seconds", metavar="S", type=POSITIVE, default=60.0, help="Of --live, at most.")
@@ -71,7 +71,7 @@ def lint(
     Exits with 1 if there are findings.
     """
     if (path is None) == (live is None):
-        raise click.UsageError("name a FILE, or --live URL")
+        raise click.UsageError("either FILE or --live URL is needed")
     try:
         rules = chosen(select, ignore)
         if path is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from pathlib import Path
 from typing import Literal
@@ -46,7 +47,7 @@ class ModelSpec(Struct, forbid_unknown_fields=True, kw_only=True):
     model: str
     """Path of a config.json or of the model's folder, or its name on the Hub."""
     name: str = ""
-    """What clients call it, and the engine serves it as; `model` unless given."""
+    """What clients call it, and the engine serves it as; the end of `model` unless given."""
     engine: ModelKind = "vllm"
     share: float = 1.0
     """Its part of the load, relative to the others' shares."""
@@ -99,7 +100,7 @@ def checked(spec: PlanSpec) -> PlanSpec:
     _check_positive("gpu", spec.gpu, ("memory_gib", "bandwidth_gb_s", "tflops"))
     _check_positive("load", spec.load, ("requests_per_day", "peak"))
     for index, model in enumerate(spec.models):
-        model.name = model.name or model.model.rstrip("/").rpartition("/")[2]
+        model.name = model.name or _name(model.model)
         model.port = model.port or 8001 + index
         _check_positive(model.name, model, _POSITIVE)
         if not 0 <= model.shared_tokens <= model.prompt_tokens:
@@ -109,6 +110,12 @@ def checked(spec: PlanSpec) -> PlanSpec:
         if twice := {value for value in values if values.count(value) > 1}:
             raise PlanError(f"models: two have the {what} {min(twice)}")
     return spec
+
+
+def _name(model: str) -> str:
+    """The end of a path or of a name on the Hub; of a config.json it is the folder's."""
+    path = Path(os.path.abspath(model))  # "." has a name, too
+    return path.parent.name if path.suffix == ".json" else path.name
 
 
 _POSITIVE = (

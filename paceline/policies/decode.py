@@ -11,6 +11,10 @@ import msgspec
 from msgspec import Struct
 
 T = TypeVar("T", bound=Struct)
+SLIP = 0.8
+"""Likeness (difflib's ratio) from which a key is one of its own table's, mistyped, and not another
+table's key as it stands there: `model` and `models` have 0.91, `queue_seconds` and `burst_seconds`
+0.69."""
 
 
 class SettingError(ValueError):
@@ -44,18 +48,50 @@ def _explain(message: str, cls: type[Struct]) -> SettingError:
     what, path = what.replace("`", ""), at.strip("`") or "$"
     key = what.rpartition(" ")[2]
     if "unknown field" in what:
-        return SettingError(f"{path}.{key}", f"unknown key; {hint(key, _keys(cls, path))}")
+        return SettingError(f"{path}.{key}", f"unknown key; {_meant(cls, path, key)}")
     if "missing required field" in what:
         return SettingError(f"{path}.{key}", "must be given")
+    if "enum value" in what:
+        value = what.partition(" value ")[2].strip("'")
+        return SettingError(path, f"unknown value `{value}`; {hint(value, _values(cls, path))}")
+    if what == "Expected array, got object" and _struct_in(_type(cls, path)):
+        return SettingError(path, f"write [[{path[2:]}]] instead of [{path[2:]}]")
     return SettingError(path, what)
 
 
-def _keys(cls: type[Struct], path: str) -> list[str]:
-    """The keys of the Struct found by walking down `path` from `cls`."""
+def _meant(cls: type[Struct], path: str, key: str) -> str:
+    """The hint for an unknown key: a slip for one of its table's, or at home in another one."""
+    known = list(_types(_struct_in(_type(cls, path)) or cls))
+    if difflib.get_close_matches(key, known, 1, SLIP):
+        return hint(key, known)
+    for table, type_ in _types(cls).items():
+        inner = _struct_in(type_)
+        if inner is not None and key in _types(inner):
+            return f"did you mean `{table}.{key}`?"
+    return hint(key, known)
+
+
+def _values(cls: type[Struct], path: str) -> list[str]:
+    """The words that the Literal at `path` allows, also where it may be None or is in a list."""
+    found, inner = [], [_type(cls, path)]
+    while inner:
+        args = get_args(inner.pop())
+        found += [arg for arg in args if isinstance(arg, str)]
+        inner += [arg for arg in args if not isinstance(arg, str)]
+    return found
+
+
+def _type(cls: type[Struct], path: str) -> Any:
+    """The annotation found by walking down `path` from `cls`."""
+    found: Any = cls
     for name in re.findall(r"\.([^.\[]+)", path):
-        types = {field.encode_name: field.type for field in msgspec.structs.fields(cls)}
-        cls = _struct_in(types[name]) or cls
-    return [field.encode_name for field in msgspec.structs.fields(cls)]
+        found = _types(_struct_in(found) or cls)[name]
+    return found
+
+
+def _types(cls: type[Struct]) -> dict[str, Any]:
+    """What each of its keys may be."""
+    return {field.encode_name: field.type for field in msgspec.structs.fields(cls)}
 
 
 def _struct_in(type_: Any) -> type[Struct] | None:

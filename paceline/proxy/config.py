@@ -47,6 +47,9 @@ class ServerConfig(Struct, forbid_unknown_fields=True, kw_only=True):
     time that a load balancer needs to notice."""
     drain_seconds: float = 30.0
     """How long open streams may go on after that."""
+    cors_origins: list[str] = field(default_factory=list)
+    """Origins such as `https://chat.example` whose pages browsers let ask, `*` for all; with none,
+    nothing is said of it, and what engines say passes."""
     watch_files: bool = False
     """Reload also when this file, or a file of keys or certificates that it names, changes; SIGHUP
     always does."""

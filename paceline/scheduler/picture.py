@@ -106,15 +106,15 @@ class Inspector:
     """Looks into one scheduler."""
 
     def __init__(self, scheduler: Scheduler) -> None:
-        self._scheduler = scheduler
+        self._entries, self._queues, self._fleet = scheduler.parts()
 
     def entry(self, id: str) -> Entry | None:
         """A request that waits or runs; keeping it keeps its prompt's block keys in memory."""
-        return self._scheduler._entries.get(id)
+        return self._entries.get(id)
 
     def picture(self, now: float) -> Picture:
         """The picture at `now`."""
-        queues = list(self._scheduler._waiting.queues.values())
+        queues = list(self._queues.values())
         waiting = [entry for queue in queues for entry in queue]
         groups, alone = _families(waiting)
         shared = _shared([*waiting, *self._running()])
@@ -131,7 +131,7 @@ class Inspector:
         )
 
     def _running(self) -> Iterable[Entry]:
-        return chain.from_iterable(backend.in_flight for backend in self._scheduler._fleet)
+        return chain.from_iterable(backend.in_flight for backend in self._fleet)
 
 
 def family_key(entry: Entry) -> str:

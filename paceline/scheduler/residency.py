@@ -156,6 +156,8 @@ class Residency:
         changed: Entries = {}
         if cached < entry.cached:
             first = self._trie.cut(entry, bisect_right(BOUNDS, cached / request.block_tokens))
+            if first == len(entry.nodes):  # all of it: whoever came first had thought it longer
+                return changed
             users = entry.nodes[first].users
             ended = (user for user in users if user in self._recent and user.step < entry.step)
             lost = [user for user in ended if user.owned > first]

@@ -20,7 +20,7 @@ Rules:
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from paceline.scheduler.choice import Choice, View
@@ -136,6 +136,10 @@ class Scheduler:
             queues=[queue.snapshot(model, now) for model, queue in queues.items()],
             backends=backends,
         )
+
+    def parts(self) -> tuple[Mapping[str, Entry], Mapping[str, WaitQueue], Fleet]:
+        """All requests by id, the queues by model, the backends: to be looked at, always these."""
+        return self._entries, self._waiting.queues, self._fleet
 
     def __repr__(self) -> str:
         waiting = self._admission.waiting
@@ -276,8 +280,6 @@ class Scheduler:
 
     def _tick(self, event: Tick, now: float) -> None:
         """What time alone changes is looked after at every event."""
-
-    # What time alone changes
 
     def _expire(self, now: float) -> None:
         while (entry := self._admission.pop_expired(now)) is not None:

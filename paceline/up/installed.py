@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import sys
 from asyncio.subprocess import DEVNULL
@@ -23,13 +24,15 @@ async def check(engines: Sequence[EngineConfig], source: str) -> None:
 
 
 async def _problem(engine: EngineConfig) -> str:
+    """Looks where the engine will: `env` may have another PATH or PYTHONPATH."""
+    env = os.environ | engine.env
     if engine.command:
-        missing = shutil.which(engine.command[0]) is None
+        missing = shutil.which(engine.command[0], path=env.get("PATH")) is None
         return f"there is no program {engine.command[0]}" if missing else ""
     python, kind = interpreter(engine), engine.kind
-    if shutil.which(python) is None:
+    if shutil.which(python, path=env.get("PATH")) is None:
         return f"there is no interpreter {python}"
-    if await _has(python, kind):
+    if await _has(python, kind, env):
         return ""
     if python == sys.executable:
         return (
@@ -39,8 +42,8 @@ async def _problem(engine: EngineConfig) -> str:
     return f"{python} has no {kind}: {python} -m pip install {kind}"
 
 
-async def _has(python: str, module: str) -> bool:
+async def _has(python: str, module: str, env: dict[str, str]) -> bool:
     asked = await asyncio.create_subprocess_exec(
-        *(python, "-c", LOOK, module), stdin=DEVNULL, stdout=DEVNULL, stderr=DEVNULL
+        *(python, "-c", LOOK, module), stdin=DEVNULL, stdout=DEVNULL, stderr=DEVNULL, env=env
     )
     return await asked.wait() == 0

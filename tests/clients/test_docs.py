@@ -15,7 +15,7 @@ def test_the_shown_program_prints_an_answer(
     client: str, base: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Run as it stands, but for the port."""
-    (code,) = re.findall(rf"## {client}\n\n```python\n(.*?)```", PAGE, re.S)
+    (code,) = re.findall(rf"## {client}\n\n<!-- [^\n]+ -->\n```python\n(.*?)```", PAGE, re.S)
     exec(code.replace("http://127.0.0.1:8000", base), {})
     assert len(capsys.readouterr().out.strip()) > 8
 

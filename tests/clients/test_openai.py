@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 import openai
 import pytest
 from openai.types.chat import ChatCompletionMessageParam
+from openai.types.responses import Response
 
 MODEL = "emulated"
 HELLO: list[ChatCompletionMessageParam] = [{"role": "user", "content": "hello"}]
@@ -69,6 +70,39 @@ async def test_responses(client: openai.AsyncOpenAI) -> None:
         said = "".join(e.delta for e in events if e.type == "response.output_text.delta")
         assert said == whole.output_text
         assert events[-1].type == "response.completed"
+
+
+async def test_stored_responses(client: openai.AsyncOpenAI) -> None:
+    """What follows a response, or asks for it, finds the engine that made it."""
+    for streamed in (False, True) * BOTH:
+        first = await answered(client, streamed=streamed)
+        assert (await client.responses.retrieve(first.id)).output_text == first.output_text
+        then = await client.responses.create(
+            model=MODEL, input="more", previous_response_id=first.id, max_output_tokens=5
+        )
+        said = {"role": "assistant", "content": first.output_text}
+        turns = [{"role": "user", "content": "hello"}, said, {"role": "user", "content": "more"}]
+        again = await client.responses.create(
+            model=MODEL,
+            input=turns,  # type: ignore[arg-type]
+            max_output_tokens=5,
+        )
+        assert then.output_text == again.output_text
+        assert (await client.responses.cancel(then.id)).id == then.id
+    with pytest.raises(openai.NotFoundError, match="No engine here has a response"):
+        await client.responses.retrieve("resp_unknown")
+
+
+async def answered(client: openai.AsyncOpenAI, *, streamed: bool) -> Response:
+    """A response to HELLO."""
+    if not streamed:
+        return await client.responses.create(model=MODEL, input="hello", max_output_tokens=5)
+    events = await client.responses.create(
+        model=MODEL, input="hello", max_output_tokens=5, stream=True
+    )
+    *_, last = [event async for event in events]
+    assert last.type == "response.completed"
+    return last.response
 
 
 async def test_embeddings(client: openai.AsyncOpenAI) -> None:

@@ -35,6 +35,15 @@ def test_the_last_stage_is_slim_and_nobody() -> None:
     assert "pip install" not in stage
 
 
+def test_the_image_can_do_what_a_configuration_may_ask() -> None:
+    """Every extra that a setting needs is in it."""
+    settings = (ROOT / "docs/configuration.md").read_text()
+    ((argument,),) = [found for found in instructions("ARG") if found[0].startswith("EXTRAS=")]
+    assert set(argument.removeprefix("EXTRAS=").split()) == set(
+        re.findall(r"paceline\[([\w-]+)\]", settings)
+    )
+
+
 def test_the_build_sees_what_it_copies() -> None:
     """The ignore file lets through each source of a COPY, and each exists."""
     allowed = (DEPLOY / "docker/Dockerfile.dockerignore").read_text().split()

@@ -71,19 +71,19 @@ def test_server_info_may_be_missing(reply: bytes) -> None:
 
 def test_load_of_a_real_server() -> None:
     """Both places tell the same."""
-    idle = Load(running=0, waiting=0, kv_usage=0.0)
+    idle = Load(running=0, waiting=0)
     assert sglang.load(SGLANG[LOADS]) == idle
     assert sglang.load(SGLANG["/metrics"]) == idle
 
 
 def test_load_is_summed_over_ranks() -> None:
-    """Requests add up; the part of the pool in use is a mean."""
+    """Requests add up."""
     ranks = [
-        {"num_running_reqs": 3, "num_waiting_reqs": 1, "token_usage": 0.5},
-        {"num_running_reqs": 4, "num_waiting_reqs": 0, "token_usage": 1.0},
+        {"num_running_reqs": 3, "num_waiting_reqs": 1},
+        {"num_running_reqs": 4, "num_waiting_reqs": 0},
     ]
     reply = json.dumps({"loads": ranks}).encode()
-    assert sglang.load(reply) == Load(running=7, waiting=1, kv_usage=0.75)
+    assert sglang.load(reply) == Load(running=7, waiting=1)
 
 
 @pytest.mark.parametrize("reply", [b"", b'{"detail":"Not Found"}', VLLM["/metrics"], b"\xff{"])

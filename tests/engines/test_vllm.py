@@ -48,20 +48,18 @@ def test_metrics_may_be_off() -> None:
 
 def test_an_idle_server_has_no_load() -> None:
     """Metrics whose names only begin alike are not counted."""
-    assert vllm.load(METRICS) == Load(running=0, waiting=0, kv_usage=0.0)
+    assert vllm.load(METRICS) == Load(running=0, waiting=0)
 
 
 def test_load_is_summed_over_engines() -> None:
-    """Requests add up; the part of the pool in use is a mean."""
+    """Requests add up."""
     text = metrics(
         'vllm:num_requests_running{engine="0",model_name="a } b"} 3.0',
         'vllm:num_requests_running{engine="1",model_name="a } b"} 4.0',
         'vllm:num_requests_waiting{engine="0"} 2.0',
         'vllm:num_requests_waiting_by_reason{engine="0"} 99.0',
-        'vllm:kv_cache_usage_perc{engine="0"} 0.25',
-        'vllm:kv_cache_usage_perc{engine="1"} 0.75',
     )
-    assert vllm.load(text) == Load(running=7, waiting=2, kv_usage=0.5)
+    assert vllm.load(text) == Load(running=7, waiting=2)
 
 
 @given(st.binary(max_size=200) | st.sampled_from([b"nan", b"inf", b"", b"x", b"-1"]))

@@ -21,7 +21,7 @@ async def test_nothing_is_left_after_mixed_traffic_faults_and_reloads() -> None:
     found = await soak(plan)
     assert found.broken == []
     assert found.reloads >= 4
-    assert found.disasters == 2
+    assert found.disasters >= 2
     assert sum(found.seen.values()) > 50
 
 

@@ -45,6 +45,9 @@ def body(data: bytes) -> None:
         assert request.prompt_tokens >= 0
         assert request.n >= 1
         salted = Salts().salted(data, path, "tenant")
+        if path not in FIELDS:
+            assert salted == data
+            continue
         assert FIELDS[path].encode() in salted
         again = api.parse(path, salted)
         assert again.prompt == call.prompt

@@ -181,8 +181,8 @@ async def test_the_command_lints_what_it_hears(enough: bool) -> None:
 @pytest.mark.parametrize(
     ("arguments", "wrong"),
     [
-        ([], "name a FILE, or --live URL"),
-        (["log.jsonl", "--live", "http://a:1"], "name a FILE, or --live URL"),
+        ([], "either FILE or --live URL is needed"),
+        (["log.jsonl", "--live", "http://a:1"], "either FILE or --live URL is needed"),
         (["--live", "http://a:1/v2"], "must not have a path"),
         (["--live", "a:1"], "Expected http://HOST:PORT"),
         (["--live", "http://a:1", "--listen", "8001"], "expected HOST:PORT"),

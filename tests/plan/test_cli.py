@@ -93,6 +93,14 @@ def test_refusals(args: tuple[str, ...], reason: str) -> None:
     assert reason in " ".join(result.stderr.split())
 
 
+def test_a_model_is_named_after_its_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where its file is given, or the folder is the one that one is in."""
+    monkeypatch.chdir(DATA / "Yi-6B")
+    for path in (".", "config.json", "../Yi-6B/", str(DATA / "Yi-6B" / "config.json")):
+        result = run(path, "--gpu-memory", "24")
+        assert 'models = ["Yi-6B"]' in result.stdout
+
+
 def test_files_that_cannot_be_written(tmp_path: Path) -> None:
     """The plan is printed; the folder at fault is named."""
     (tmp_path / "file").write_text("")

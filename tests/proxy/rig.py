@@ -221,6 +221,7 @@ async def proxied(
             seed=b"seed",
             access=security.access,
             salts=security.salts,
+            cors=security.cors,
             tokenizers=Tokenizers({}),
             admin=Admin(backends, security.hosts),
             ready=lambda: bool(directory.up()),

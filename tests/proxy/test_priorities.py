@@ -47,6 +47,9 @@ async def test_priority_in_the_body(
         async with whole(config) as proxy:
             assert (await proxy.chat(*lines)).status == 200
             await proxy.ask("POST", "/v1/embeddings", {"model": "m", "input": "x"}, *lines)
+            message = {"model": "m", "messages": [{"role": "user", "content": "x"}]}
+            await proxy.ask("POST", "/v1/messages", message | {"max_tokens": 1}, *lines)
+    assert bodies[2] == message | {"max_tokens": 1}
     assert bodies[0].get("priority") == priority
     assert bodies[0]["messages"]
     assert bodies[1] == {"model": "m", "input": "x"}

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import msgspec
 import pytest
-import structlog
 
 from paceline.proxy.access.keys import make
 from paceline.proxy.config import AdminConfig, AuthConfig, Config, LogConfig
@@ -60,19 +59,16 @@ async def test_nothing_is_told_of_prompts_and_keys(
         admin=AdminConfig(keys_file=keys),
     )
     log.configure(config.log)
-    try:
-        async with engine(breaks) as one:
-            config.backends = [backend(one.port)]
-            async with whole(config) as proxy:
-                await ask(proxy)
-                await ask(proxy, n=PROMPT)
-                monkeypatch.setattr(serve, "_priority", fail)
-                await ask(proxy, stop=PROMPT)
-                state = await proxy.ask("GET", "/paceline/state", None, AUTH)
-                page = await proxy.ask("GET", "/metrics", None, AUTH)
-        assert log.stderr().drain(5.0)
-    finally:
-        structlog.reset_defaults()
+    async with engine(breaks) as one:
+        config.backends = [backend(one.port)]
+        async with whole(config) as proxy:
+            await ask(proxy)
+            await ask(proxy, n=PROMPT)
+            monkeypatch.setattr(serve, "_priority", fail)
+            await ask(proxy, stop=PROMPT)
+            state = await proxy.ask("GET", "/paceline/state", None, AUTH)
+            page = await proxy.ask("GET", "/metrics", None, AUTH)
+    assert log.stderr().drain(5.0)
     told = err.getvalue() + state.raw_head + (state.body + page.body).decode()
     assert "a defect" in told
     assert len(re.findall("failed|rejected", told)) >= 2

@@ -15,6 +15,19 @@ from tests.scheduler.test_residency import Pool
 TWO = (backend("a"), backend("b"))
 
 
+def test_a_report_in_another_measure() -> None:
+    """The first prompt's tokens were thought larger: a later one finds all its blocks, which are
+    fewer tokens than was believed, and nothing is forgotten."""
+    talk = Talk(backend(kv_tokens=10_000, chunk_tokens=9000))
+    assert talk.arrive("a", "abc", block_tokens=400.0, prompt_tokens=1210) == "a->b"
+    talk.finish("a", 1.0)
+    assert talk.arrive("b", "abc", at=2.0) == "b->b"
+    assert talk.dispatches["b"].cached_tokens == 1200
+    talk.finish("b", 3.0, cached=300)
+    assert talk.arrive("c", "abc", at=4.0) == "c->b"
+    assert talk.dispatches["c"].cached_tokens == 1200
+
+
 def test_the_next_turn_finds_its_answer() -> None:
     """It goes where the conversation was held, and the answer counts as cached."""
     talk = Talk(*TWO)

@@ -65,7 +65,10 @@ ENGINE = '[[engines]]\nkind = "vllm"\nmodel = "m"\n'
         ("", "$.engines: there are none; `paceline serve`"),
         ("[[engine]]", "$.engine: unknown key; did you mean `engines`?"),
         ('[[engines]]\nkind = "vllm"', "$.engines[0].model: must be given"),
-        ('[[engines]]\nkind = "trt"\nmodel = "m"', "$.engines[0].kind: Invalid enum value 'trt'"),
+        (
+            '[[engines]]\nkind = "trt"\nmodel = "m"',
+            "$.engines[0].kind: unknown value `trt`; known: vllm, sglang",
+        ),
         (ENGINE + 'model_name = "x"', "$.engines[0].model_name: unknown key"),
         (ENGINE + "port = 0", "$.engines[0].port: must be positive"),
         (ENGINE + 'name = "a/b"', "$.engines[0].name: expected letters, digits"),

@@ -8,14 +8,13 @@ import os
 import signal
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
-import structlog
 from click.testing import CliRunner
 
 from paceline.cli import cli
@@ -24,13 +23,6 @@ from paceline.proxy.process.load import ConfigError
 from paceline.up.load import load
 from paceline.up.run import up
 from tests.up.rig import ENGINE, gone
-
-
-@pytest.fixture(autouse=True)
-def own_log() -> Iterator[None]:
-    """What runs in this process configures its log; that ends here."""
-    yield
-    structlog.reset_defaults()
 
 
 def text(folder: Path, **server: Any) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
-from paceline.engines.emulator import routes, sglang_routes, vllm_routes
+from paceline.engines.emulator import messages, responses, routes, sglang_routes, vllm_routes
 from paceline.engines.emulator.config import EmulatorConfig
 from paceline.engines.emulator.emulator import Emulator
 from paceline.engines.emulator.errors import Refused, error_response
@@ -42,7 +42,9 @@ def build_emulator(config: EmulatorConfig) -> web.Application:
     emulator = Emulator(config)
     app[EMULATOR] = emulator
     app.add_routes(routes.routes)
+    app.add_routes(messages.routes)
     app.add_routes((vllm_routes if config.kind == "vllm" else sglang_routes).routes)
+    responses.add(app, emulator)
     app.router.add_get("/metrics", _metrics)
     collector = EngineCollector(config, emulator.player.load, emulator.started_at)
     emulator.latencies.registry.register(collector)

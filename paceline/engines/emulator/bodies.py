@@ -57,21 +57,43 @@ class ResponsesBody(Struct, kw_only=True):
     input: str | list[dict[str, Any]]
     model: str = ""
     instructions: str | None = None
+    previous_response_id: str | None = None
+    store: bool | None = True
     tools: list[Any] | None = None
     max_output_tokens: int | None = None
     stream: bool | None = False
     priority: int | None = 0
 
 
-class MessagesBody(Struct, kw_only=True):
-    """POST /v1/messages."""
+class ToolChoice(Struct):
+    """Anthropic's `tool_choice`."""
+
+    type: str
+    name: str | None = None
+
+
+class Tool(Struct):
+    """One of Anthropic's `tools`."""
+
+    name: str
+    input_schema: dict[str, Any]
+
+
+class CountBody(Struct, kw_only=True):
+    """POST /v1/messages/count_tokens."""
 
     messages: list[dict[str, Any]]
-    max_tokens: int
     model: str = ""
     system: Any = None
-    tools: list[Any] | None = None
+    tools: list[dict[str, Any]] | None = None
+
+
+class MessagesBody(CountBody, kw_only=True):
+    """POST /v1/messages."""
+
+    max_tokens: int
     stream: bool | None = False
+    tool_choice: ToolChoice | None = None
 
 
 class SamplingParams(Struct):

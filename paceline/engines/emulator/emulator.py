@@ -67,7 +67,7 @@ class Emulator:
             self._check_length(len(prompt), ask.max_tokens or 1)
 
     async def serve(self, request: web.Request, ask: Ask, shape: Shape) -> web.StreamResponse:
-        """Play `ask` and answer; a client that leaves ends it, wherever it stands."""
+        """Play `ask` and answer; a client that leaves ends it, at any point. Raises Refused."""
         self.check(ask)
         engine_id = self.new_id() if self.config.kind == "vllm" else ask.id
         generation = Generation(ask, engine_id, self._default_tokens(ask))

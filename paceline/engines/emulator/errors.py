@@ -9,6 +9,8 @@ from paceline.engines.model.engine import ModelKind
 
 NAMES = {400: "BadRequestError", 404: "NotFoundError", 503: "ServiceUnavailableError"}
 
+ANTHROPIC = {400: "invalid_request_error", 404: "not_found_error", 503: "overloaded_error"}
+
 
 class Refused(Exception):
     """The engine answers `status` with `message`."""
@@ -22,6 +24,9 @@ class Refused(Exception):
 
 def error_body(kind: ModelKind, path: str, refused: Refused) -> object:
     """What the engine of `kind` sends: vLLM nests, SGLang's /v1 does not, /generate says little."""
+    if path.startswith("/v1/messages"):
+        kind_of = ANTHROPIC.get(refused.status, "api_error")
+        return {"type": "error", "error": {"type": kind_of, "message": refused.message}}
     if path == "/generate":
         return {"error": {"message": refused.message}}
     error = {

@@ -10,7 +10,6 @@ from aiohttp import web
 from paceline.engines.emulator import bodies
 from paceline.engines.emulator.emulator import Emulator
 from paceline.engines.emulator.generation import Ask
-from paceline.engines.emulator.other_shapes import MessagesShape, ResponsesShape
 from paceline.engines.emulator.shapes import ChatShape, CompletionShape, Json
 from paceline.engines.emulator.text import answer, tokenize, tokenize_chat
 
@@ -42,40 +41,6 @@ async def chat(request: web.Request) -> web.StreamResponse:
     ask = _openai_ask(request, emulator, body, [prompt], "chatcmpl-")
     report = emulator.config.report_cached_tokens
     return await emulator.serve(request, ask, ChatShape(_now(), report_cached=report))
-
-
-@routes.post("/v1/responses")
-async def responses(request: web.Request) -> web.StreamResponse:
-    """OpenAI Responses, text only."""
-    emulator = request.app[EMULATOR]
-    body = bodies.decode(await request.read(), bodies.ResponsesBody)
-    turns = [{"content": body.input}] if isinstance(body.input, str) else body.input
-    system = [{"role": "system", "content": body.instructions}] if body.instructions else []
-    ask = Ask(
-        id=emulator.new_id("resp_"),
-        model=emulator.model(body.model),
-        prompts=[tokenize_chat([*system, *turns], body.tools)],
-        max_tokens=body.max_output_tokens,
-        priority=body.priority or 0,
-        stream=bool(body.stream),
-    )
-    return await emulator.serve(request, ask, ResponsesShape(_now()))
-
-
-@routes.post("/v1/messages")
-async def messages(request: web.Request) -> web.StreamResponse:
-    """Anthropic messages, text only."""
-    emulator = request.app[EMULATOR]
-    body = bodies.decode(await request.read(), bodies.MessagesBody)
-    system = [{"role": "system", "content": body.system}] if body.system else []
-    ask = Ask(
-        id=emulator.new_id("msg_"),
-        model=emulator.model(body.model),
-        prompts=[tokenize_chat([*system, *body.messages], body.tools)],
-        max_tokens=body.max_tokens,
-        stream=bool(body.stream),
-    )
-    return await emulator.serve(request, ask, MessagesShape())
 
 
 @routes.post("/v1/embeddings")

@@ -99,16 +99,7 @@ class LiveEngine:
         `begun` is called at the first. CannotMeasure for an answer whose times would mean something
         else.
         """
-        asked = {
-            "model": self.facts.models[0],
-            "prompt": ids,
-            "max_tokens": tokens,
-            "ignore_eos": True,
-            "temperature": 0,
-            "stream": True,
-            "stream_options": {"include_usage": True, "continuous_usage_stats": True},
-        }
-        data = msgspec.json.encode(asked)
+        data = _asked(self.facts.models[0], ids, tokens)
         sent = self._loop.time()
         try:
             arrived, body = await self._stream(data, begun)
@@ -199,6 +190,20 @@ def _token_times(arrived: Sequence[float], events: Sequence[bytes]) -> list[floa
         count = usage.completion_tokens if usage is not None else len(times) + 1
         times += [at] * (count - len(times))
     return times
+
+
+def _asked(model: str, ids: Sequence[int], tokens: int) -> bytes:
+    """The body of a request for so many tokens, whatever they are, with usage in each event."""
+    asked = {
+        "model": model,
+        "prompt": ids,
+        "max_tokens": tokens,
+        "ignore_eos": True,
+        "temperature": 0,
+        "stream": True,
+        "stream_options": {"include_usage": True, "continuous_usage_stats": True},
+    }
+    return msgspec.json.encode(asked)
 
 
 def _usage(event: bytes) -> _Usage | None:

@@ -44,7 +44,7 @@ def measure(url: str, seconds: float, begin: Callable[[int], Progress]) -> Measu
 
 
 async def measure_engine(url: str, seconds: float, begin: Callable[[int], Progress]) -> Measured:
-    """`measure` on a loop that runs."""
+    """`measure` on a loop that runs; raises CannotMeasure, too."""
     async with live_engine(url) as engine:
         limits = _limits(engine)
         points = plan(limits)

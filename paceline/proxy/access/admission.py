@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from collections.abc import Collection
 
-from paceline.engines import api
 from paceline.proxy.access.keys import Keys
+from paceline.proxy.access.salts import FIELDS
 from paceline.proxy.http.errors import ApiError
 from paceline.proxy.http.request import Request, unlisted
 
@@ -36,6 +37,9 @@ STATELESS = frozenset(
 adapters, flushes caches, replaces weights, stops other people's requests."""
 UNCACHED = frozenset(("/detokenize", "/tokenize", "/v1/messages/count_tokens"))
 """Those of them that leave nothing in a prefix cache."""
+RESPONSES = "/v1/responses"
+STORED = re.compile(r"/v1/responses/(?P<id>resp_[A-Za-z0-9_-]{1,128})(?:/(?:cancel|input_items))?")
+"""What may be asked of a response that an engine keeps; engines refuse other ids."""
 DASHBOARD = "/paceline/ui"
 BASIC = 'Basic realm="paceline: an admin key as the password", charset="UTF-8"'
 """How a browser is asked for a key (RFC 7617): it cannot set headers when it opens a page."""
@@ -104,7 +108,8 @@ class Access:
     def _check_path(self, request: Request) -> None:
         path = request.path
         reads = request.method in ("GET", "HEAD") and _lists_models(path)
-        if not (reads or path in api.PATHS or path in self.paths):
+        stored = RESPONSES in self.paths and STORED.fullmatch(path)
+        if not (reads or path in FIELDS or path in self.paths or stored):
             raise ApiError(403, f"{path} is not for tenants.", reason="forbidden")
 
     def _admin(self, request: Request) -> None:

@@ -31,10 +31,14 @@ class Keys:
     def __init__(self, lines: Iterable[str] = ()) -> None:
         """Reads lines `HOLDER sha256:HEX`, blank ones and those with a `#`; raises BadKeys."""
         self._holders: dict[bytes, str] = {}
+        self.read(lines)
+
+    def read(self, lines: Iterable[str], source: str = "") -> None:
+        """More of them; `source`, a file or a variable, is named in errors."""
         for number, line in enumerate(lines, 1):
             text = line.partition("#")[0].strip()
             if text:
-                self._add(text, number)
+                self._add(text, f"{source}: line {number}" if source else f"line {number}")
 
     def __bool__(self) -> bool:
         return bool(self._holders)
@@ -43,13 +47,13 @@ class Keys:
         """Whose key it is; None for nobody's."""
         return self._holders.get(hashlib.sha256(key).digest())
 
-    def _add(self, text: str, number: int) -> None:
+    def _add(self, text: str, where: str) -> None:
         match = _LINE.fullmatch(text)
         if match is None:
-            raise BadKeys(f"line {number}: expected `NAME sha256:` and 64 hexadecimal digits")
+            raise BadKeys(f"{where}: expected `NAME sha256:` and 64 hexadecimal digits")
         digest = bytes.fromhex(match["hash"])
         if self._holders.setdefault(digest, match["holder"]) != match["holder"]:
-            raise BadKeys(f"line {number}: the same key as of `{self._holders[digest]}`")
+            raise BadKeys(f"{where}: the same key as of `{self._holders[digest]}`")
 
 
 def read_keys(file: str, variable: str) -> Keys:
@@ -57,15 +61,15 @@ def read_keys(file: str, variable: str) -> Keys:
 
     Raises BadKeys.
     """
-    keys: list[str] = []
+    found = Keys()
     if file:
         try:
-            keys += Path(file).read_text("utf-8").splitlines()
+            lines = Path(file).read_text("utf-8").splitlines()
         except (OSError, UnicodeDecodeError) as error:
             raise BadKeys(f"{file}: {getattr(error, 'strerror', None) or error}") from None
+        found.read(lines, file)
     if variable:
-        keys += secret(variable).replace(",", "\n").splitlines()
-    found = Keys(keys)
+        found.read(secret(variable).replace(",", "\n").splitlines(), variable)
     if (file or variable) and not found:
         raise BadKeys("there is no key; nobody could ask anything")
     return found

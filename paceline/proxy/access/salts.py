@@ -38,11 +38,13 @@ class Salts:
         return _mix(seed, tenant, len(seed))
 
     def salted(self, body: bytes, path: str, tenant: str) -> bytes:
-        """A request's body, a JSON object, with the tenant's salt in it.
+        """A request's body, a JSON object, with the tenant's salt in it where the API takes one.
 
         A salt that the client gave is mixed in: it can divide its own cache further.
         """
-        field = FIELDS[path]
+        field = FIELDS.get(path)
+        if field is None:
+            return body
         own = self._own(body, field) if field.encode() in body else b""
         salt = blake2b(tenant.encode() + b"\xff" + own, key=self._key, digest_size=16).hexdigest()
         return with_member(body, field, b'"%b"' % salt.encode())

@@ -12,7 +12,10 @@ class BadCertificate(ValueError):
 
 
 def for_clients(config: TlsConfig) -> ssl.SSLContext | None:
-    """What the proxy presents to clients, and demands of them; None for plain HTTP."""
+    """What the proxy presents to clients, and demands of them; None for plain HTTP.
+
+    Raises BadCertificate, as all do here.
+    """
     if not config.cert_file:
         if config.key_file or config.client_ca_file:
             raise BadCertificate("cert_file: must be given")

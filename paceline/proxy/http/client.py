@@ -44,6 +44,11 @@ class Client:
         return b"".join(map(chunk, pieces) if self._http11 else pieces)
 
     @property
+    def path(self) -> str:
+        """What was asked."""
+        return self._request.path
+
+    @property
     def last(self) -> bytes:
         """What ends a reply that ended with the engine's connection."""
         return LAST_CHUNK if self._http11 else b""

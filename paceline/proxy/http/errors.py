@@ -119,6 +119,9 @@ def response(error: ApiError, path: str, headers: dict[str, str]) -> Reply:
     return Reply(error.status, msgspec.json.encode(body(error, path)), headers=headers)
 
 
-def sse_event(error: ApiError) -> bytes:
-    """One server-sent event that tells of a failure in the middle of a stream."""
+def sse_event(error: ApiError, path: str) -> bytes:
+    """One server-sent event that tells of a failure in the middle of a stream, as the clients of
+    the API behind `path` look for it: Anthropic's by its name, all others by its data."""
+    if path.startswith("/v1/messages"):
+        return b"event: error\ndata: " + msgspec.json.encode(body(error, path)) + b"\n\n"
     return b"data: " + msgspec.json.encode(body(error, "/v1/")) + b"\n\n"

@@ -8,31 +8,24 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 import structlog
 from aiohttp.base_protocol import BaseProtocol
-from aiohttp.http import HttpProcessingError, HttpRequestParser, RawRequestMessage
-from aiohttp.streams import StreamReader
+from aiohttp.http import HttpProcessingError, HttpRequestParser
 
 from paceline.proxy.http import checks
+from paceline.proxy.http.ahead import MAX_PIPELINED, Ahead, Message
 from paceline.proxy.http.errors import ApiError, response
-from paceline.proxy.http.memory import Hold
 from paceline.proxy.http.patience import Patience
 from paceline.proxy.http.request import Reply, Request
 from paceline.proxy.http.request_line import RequestLines
+from paceline.proxy.http.upload import Upload
 
 LINGER_SECONDS = 1.0
 """How long a connection without a request is kept once the proxy stops: the next request may be on
 its way, and would be lost."""
-MAX_FRAMING = 16
-"""Bytes that may come for each byte of a body, sizes and extensions of chunks included: a chunk of
-one byte takes 6; more is an extension that nobody reads, or an attack."""
-MAX_PIPELINED = 8
-"""Requests read ahead of their turn; then the client has to wait."""
-
 MAX_UNSENT = 1 << 17
 """Bytes that the kernel holds for a client beyond what is on its way to it. Left alone it takes
 megabytes for one that hardly reads, and 1,500 of those put all of TCP under memory pressure."""
@@ -77,16 +70,7 @@ class Inbound(BaseProtocol):
         limits: checks.Limits,
     ) -> None:
         loop = asyncio.get_running_loop()
-        parser = HttpRequestParser(
-            self,
-            loop,
-            limits.body,  # the reader never pauses: a body is checked against its limit as it comes
-            max_line_size=limits.head,
-            max_field_size=limits.head,
-            payload_exception=ConnectionError,
-            auto_decompress=False,
-            max_msg_queue_size=MAX_PIPELINED,
-        )
+        parser = _parser(self, loop, limits)
         super().__init__(loop, parser)
         self._requests = parser
         self._server = server
@@ -94,22 +78,19 @@ class Inbound(BaseProtocol):
         self._handler = handler
         self._unread = unread
         self._limits = limits
-        self._queue: deque[tuple[RawRequestMessage, StreamReader]] = deque()
+        self._queue = Ahead(limits.memory)
         self.remote = "unknown"
         """The client's IP address."""
-        self._uploading: tuple[Request, StreamReader] | None = None
+        self._upload: Upload | None = None
         self._task: asyncio.Task[None] | None = None
         self._in_parts = False  # the head that comes next has begun in an earlier read
         self._head_begun = False  # it has, and there is no request before it
-        self._ahead: Hold | None = None  # what the queue takes of the memory
         self._lines = RequestLines()
         self._held = False  # reading has stopped until the queue is empty
         self._last = False  # nothing that is still to come is read
         self._served = False  # a request was answered
         self._ending = False  # the next answer is the last one
         self._current: Request | None = None
-        self._upload_began = 0.0
-        self._received = 0  # bytes since then
         self._patience = Patience(loop, self._late)
         self._drained: asyncio.Future[None] | None = None
         self.slow = False
@@ -118,7 +99,7 @@ class Inbound(BaseProtocol):
     @property
     def _idle(self) -> bool:
         """Whether there is no request, though one may have begun to come."""
-        return self._task is None and self._uploading is None and not self._queue
+        return self._task is None and self._upload is None and not self._queue
 
     # asyncio's callbacks
 
@@ -142,10 +123,10 @@ class Inbound(BaseProtocol):
         self._patience.end()
         if self._task is not None:
             self._task.cancel()
-        if self._uploading is not None:
-            self._unread(self._uploading[0], None)
+        if self._upload is not None:
+            self._unread(self._upload.request, None)
         # All these refer back to here; bodies must not wait for the collector to find that out.
-        self._task = self._uploading = self._current = self._ahead = None
+        self._task = self._upload = self._current = None
         self._queue.clear()
         del self._requests, self._parser
         self._wake_writer()
@@ -153,7 +134,8 @@ class Inbound(BaseProtocol):
     def data_received(self, data: bytes) -> None:
         if self._last:
             return
-        self._received += len(data)
+        if self._upload is not None:
+            self._upload.raw += len(data)
         try:
             messages, upgraded, _ = self._requests.feed_data(data)
         except HttpProcessingError as error:
@@ -162,20 +144,11 @@ class Inbound(BaseProtocol):
         if self._lines.misread(data, messages):
             self._refuse(checks.odd_request_line())
             return
-        if messages:
-            if self._in_parts or len(data) > self._limits.head:
-                messages = self._checked(messages)
-            self._queue.extend(messages)
-            self._head_begun = False
-        elif data and self._idle and not self._head_begun:
-            self._head_begun = True
-            self._patience.wait(self._limits.head_seconds)
-        if data:
-            self._in_parts = not messages
+        self._queue.add(self._heads(data, messages))
         if upgraded:
             self._last = True  # what follows is not HTTP; the one before is still answered
-        if self._uploading is not None:
-            self._upload()
+        if self._upload is not None:
+            self._take_in(self._upload)
         elif self._task is None:
             self._next()
         if self._queue:
@@ -222,10 +195,8 @@ class Inbound(BaseProtocol):
         """Take up the request that came first, if there is one."""
         if not self._queue or self.transport is None:
             return
-        message, reader = self._queue.popleft()
+        message, reader = self._queue.pop()
         self._requests.message_consumed()
-        if self._ahead is not None:
-            self._count_ahead()
         request = self._current = Request(message, self, self.remote)
         if self._ending and not self._queue:
             request.keep_alive = False
@@ -237,49 +208,25 @@ class Inbound(BaseProtocol):
             return
         if b"expect" in request.noted and request.http11:
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        self._uploading = (request, reader)
-        self._upload_began = self._loop.time()
-        self._received = 0
-        self._upload()
+        self._upload = Upload(request, reader, self._limits, self._loop.time())
+        self._take_in(self._upload)
         if self._held and not self._queue:
             self._read_on()
 
-    def _upload(self) -> None:
+    def _take_in(self, upload: Upload) -> None:
         """More of a body came."""
-        assert self._uploading is not None
-        request, reader = self._uploading
         try:
-            if reader.exception() is not None:
-                message = "The request's body is malformed."
-                raise ApiError(400, message, reason="bad_request")
-            if b"transfer-encoding" in request.noted:  # any other length was checked with the head
-                self._check_chunks(request, reader.total_bytes)
+            upload.check()
         except ApiError as error:
-            self._refuse(error, request)
+            self._refuse(error, upload.request)
             return
-        if reader.is_eof():
-            self._uploading = None
-            self._begin(request, reader)
+        if upload.complete:
+            self._upload = None
+            self._patience.rest()
+            self._task = self._loop.create_task(self._answer(upload.request))
+            upload.request.body = upload.body()
         else:
-            self._patience.until(self._upload_due(reader.total_bytes))
-
-    def _check_chunks(self, request: Request, size: int) -> None:
-        """`size` bytes of the body came so far; raises ApiError."""
-        checks.take_in(request, size, self._limits)
-        if self._received > self._limits.head + MAX_FRAMING * size:
-            message = "The chunks' framing is too large."
-            raise ApiError(400, message, reason="bad_request")
-
-    def _upload_due(self, received: int) -> float:
-        """When more must have come: soon, and in all as much as the slowest upload would have."""
-        limits = self._limits
-        slowest = self._upload_began + received / limits.body_rate
-        return min(self._loop.time(), slowest) + limits.body_seconds
-
-    def _begin(self, request: Request, reader: StreamReader) -> None:
-        self._patience.rest()
-        self._task = self._loop.create_task(self._answer(request))
-        request.body = reader.read_nowait()
+            self._patience.until(upload.due(self._loop.time()))
 
     async def _answer(self, request: Request) -> None:
         """Have one request answered, then go on with the next."""
@@ -314,25 +261,13 @@ class Inbound(BaseProtocol):
     def _read_ahead(self) -> None:
         """Requests wait for their turn."""
         try:
-            self._count_ahead()
+            self._queue.count()
         except ApiError as error:
             self._queue.clear()  # those before it are answered
-            self._ahead = None
             self._refuse(error)
-        if len(self._queue) >= MAX_PIPELINED - 1 and self.transport is not None:
+        if self._queue.full and self.transport is not None:
             self._held = True
             self.transport.pause_reading()
-
-    def _count_ahead(self) -> None:
-        """They take memory; raises ApiError."""
-        if not self._queue:
-            self._ahead = None
-        elif self._limits.memory is not None:
-            if self._ahead is None:
-                self._ahead = self._limits.memory.hold(0)
-            self._ahead.resize(
-                sum(checks.head_size(message) + body.total_bytes for message, body in self._queue)
-            )
 
     def _read_on(self) -> None:
         """The last of those read ahead was taken up: have the next ones."""
@@ -341,9 +276,20 @@ class Inbound(BaseProtocol):
             self.transport.resume_reading()
             self.data_received(b"")  # the parser has kept what was behind the last one
 
-    def _checked(
-        self, messages: list[tuple[RawRequestMessage, StreamReader]]
-    ) -> list[tuple[RawRequestMessage, StreamReader]]:
+    def _heads(self, data: bytes, messages: list[Message]) -> list[Message]:
+        """Those that ended in `data` and may be answered; one that has begun must end in time."""
+        if messages:
+            if self._in_parts or len(data) > self._limits.head:
+                messages = self._checked(messages)
+            self._head_begun = False
+        elif data and self._idle and not self._head_begun:
+            self._head_begun = True
+            self._patience.wait(self._limits.head_seconds)
+        if data:
+            self._in_parts = not messages
+        return messages
+
+    def _checked(self, messages: list[Message]) -> list[Message]:
         """Those before the first whose head is too large; that one is refused."""
         for index, (message, _) in enumerate(messages):
             if checks.head_size(message) > self._limits.head:
@@ -354,7 +300,7 @@ class Inbound(BaseProtocol):
     def _refuse(self, error: ApiError, request: Request | None = None) -> None:
         """Answer what cannot be a request, or not be read to its end: the connection ends."""
         self._last = True
-        self._uploading = None
+        self._upload = None
         if self._task is None and self.transport is not None:
             told = None if request is None else self._unread(request, error)
             reply = told or response(error, "/v1/", {})
@@ -377,9 +323,9 @@ class Inbound(BaseProtocol):
             return
         if self._last:
             self.transport.abort()  # it does not even read
-        elif self._uploading is not None:
+        elif self._upload is not None:
             late = ApiError(408, "The request's body did not come.", reason="timeout")
-            self._refuse(late, self._uploading[0])
+            self._refuse(late, self._upload.request)
         elif self._head_begun:
             self._refuse(ApiError(408, "The request's head did not come.", reason="timeout"))
         else:
@@ -391,3 +337,18 @@ class Inbound(BaseProtocol):
         if self._drained is not None and not self._drained.done():
             self._drained.set_result(None)
         self._drained = None
+
+
+def _parser(
+    inbound: Inbound, loop: asyncio.AbstractEventLoop, limits: checks.Limits
+) -> HttpRequestParser:
+    return HttpRequestParser(
+        inbound,
+        loop,
+        limits.body,  # the reader never pauses: a body is checked against its limit as it comes
+        max_line_size=limits.head,
+        max_field_size=limits.head,
+        payload_exception=ConnectionError,
+        auto_decompress=False,
+        max_msg_queue_size=MAX_PIPELINED,
+    )

@@ -46,6 +46,7 @@ from paceline.scheduler.policy import Policy
 from paceline.scheduler.scheduler import Scheduler
 
 if TYPE_CHECKING:
+    from paceline.proxy.serving.tokenizing import Tokenizers
     from paceline.proxy.telemetry.record import Record
     from paceline.scheduler.snapshot import Snapshot
 
@@ -96,7 +97,15 @@ class Proxy:
         self.backends = Backends(self._directory, self.driver, pool, self.monitor)
         self.discovery = Discovery(config.discovery, self.backends)
         self._started_at = loop.time()
-        self.gateway = FullGateway(
+        self.gateway = self._gateway(config, security, pool, seed, models)
+        self.server = build_server(self.gateway)
+        self.admin_server = build_admin_server(self.gateway)
+
+    def _gateway(
+        self, config: Config, security: Security, pool: Pool, seed: bytes, models: Tokenizers
+    ) -> FullGateway:
+        """What the routes reach; `seed` is of the prompts' block keys."""
+        return FullGateway(
             config=structs.replace(config, upstream=self.upstream),
             driver=self.driver,
             pool=pool,
@@ -110,6 +119,7 @@ class Proxy:
             seed=seed,
             access=security.access,
             salts=security.salts,
+            cors=security.cors,
             tokenizers=models,
             tracing=tracing(config.tracing),
             admin=Admin(self.backends, security.hosts),
@@ -118,8 +128,6 @@ class Proxy:
             state=self._state,
             dashboard=Dashboard(lambda: self._boards.state(self.driver.now())),
         )
-        self.server = build_server(self.gateway)
-        self.admin_server = build_admin_server(self.gateway)
 
     async def close(self) -> None:
         """Leave the fleet, stop watching the backends, and close what is kept open to them."""

@@ -10,6 +10,7 @@ import ssl
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
+from errno import errorcode
 from functools import partial
 
 from paceline.proxy.http.server import Server
@@ -22,7 +23,10 @@ class CannotListen(Exception):
     """The address is taken, or not ours; the message is one line for the operator."""
 
     def __init__(self, host: str, port: int, error: OSError) -> None:
-        super().__init__(f"cannot listen on {host}:{port}: {error.strerror or error}")
+        number = error.errno or 0
+        known = number in errorcode  # the loop would name the address again
+        why = os.strerror(number) if known else error.strerror or error
+        super().__init__(f"cannot listen on {host}:{port}: {why}")
 
 
 def open_files() -> int:

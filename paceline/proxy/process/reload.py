@@ -32,6 +32,7 @@ FIXED = (
     "server.host",
     "server.port",
     "server.workers",
+    "server.cors_origins",
     "tls.client_ca_file",
     "admin.host",
     "admin.port",

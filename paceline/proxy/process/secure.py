@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from paceline.proxy.access import tls
 from paceline.proxy.access.admission import STATELESS, UNCACHED, Access
+from paceline.proxy.access.cors import BadOrigins, Cors, cors
 from paceline.proxy.access.hosts import BadHosts, Hosts
 from paceline.proxy.access.keys import BadKeys, Keys, read_keys, secret
 from paceline.proxy.access.salts import Salts
@@ -31,6 +32,8 @@ class Security(Struct, frozen=True, kw_only=True):
     salts: Salts | None
     """None where tenants share prefixes."""
     tls: ssl.SSLContext | None
+    cors: Cors | None
+    """None where pages of other origins may not ask."""
     shared: Shared | None
     """What all proxies of a fleet have; None in no fleet."""
     hosts: Hosts
@@ -52,6 +55,7 @@ def secure(config: Config) -> Security:
         salts=_read("$.auth.salt_env", lambda: _salts(auth, common)),
         shared=common,
         tls=_read("$.tls", lambda: tls.for_clients(config.tls)),
+        cors=_read("$.server.cors_origins", lambda: cors(config.server.cors_origins)),
         hosts=_read("$.admin.backend_hosts", lambda: Hosts(admin.backend_hosts)),
     )
 
@@ -92,5 +96,5 @@ def _salts(auth: AuthConfig, common: Shared | None) -> Salts | None:
 def _read(path: str, read: Callable[[], T]) -> T:
     try:
         return read()
-    except (BadKeys, BadHosts, BadAddress, tls.BadCertificate) as error:
+    except (BadKeys, BadHosts, BadOrigins, BadAddress, tls.BadCertificate) as error:
         raise ConfigError(f"{path}: {error}") from None

@@ -7,11 +7,12 @@ from collections.abc import Awaitable, Callable
 import msgspec
 
 from paceline.engines import api
+from paceline.proxy.access.admission import RESPONSES
 from paceline.proxy.access.hosts import Hosts
 from paceline.proxy.config import ServerConfig
 from paceline.proxy.http.checks import Limits
 from paceline.proxy.http.crowd import Crowd
-from paceline.proxy.http.inbound import Gate, Handler
+from paceline.proxy.http.inbound import Gate, Handler, Unread
 from paceline.proxy.http.memory import Memory
 from paceline.proxy.http.request import Reply, Request
 from paceline.proxy.http.server import Server
@@ -26,20 +27,27 @@ PAGES = frozenset(("/health", "/ready", "/metrics", "/paceline/state", openapi.P
 
 def build_server(gateway: FullGateway) -> Server:
     """What serves the gateway's clients, on the running loop."""
-    return server(gateway, route(gateway), gateway.access.client)
+    return client_server(gateway, route(gateway))
 
 
 def build_admin_server(gateway: FullGateway) -> Server:
     """What serves its admins where they have a listener of their own."""
-    return server(gateway, route(gateway), gateway.access.admin)
+    return _server(gateway, route(gateway), serve.unread(gateway), gateway.access.admin)
 
 
-def server(gateway: Gateway, handler: Handler, gate: Gate) -> Server:
-    """What has requests answered by `handler` within the limits of the configuration."""
+def client_server(gateway: Gateway, handler: Handler) -> Server:
+    """What has clients' requests answered by `handler`, within the limits of the configuration."""
+    unread, gate, cors = serve.unread(gateway), gateway.access.client, gateway.cors
+    if cors is None:
+        return _server(gateway, handler, unread, gate)
+    return _server(gateway, cors.handler(handler), cors.unread(unread), cors.gate(gate))
+
+
+def _server(gateway: Gateway, handler: Handler, unread: Unread, gate: Gate) -> Server:
     config = gateway.config.server
     return Server(
         handler,
-        serve.unread(gateway),
+        unread,
         limits_of(config, gateway.memory),
         config.drain_seconds,
         crowd_of(config),
@@ -90,6 +98,7 @@ def forwarding(gateway: Gateway) -> Handler:
     """The handler of what engines answer."""
     scheduled = serve.handler(gateway, serve.schedule)
     listed = serve.handler(gateway, serve.list_models)
+    answered = serve.handler(gateway, serve.respond)
     passed = serve.handler(gateway, serve.pass_through)
 
     def handle(request: Request) -> Awaitable[Reply | None]:
@@ -98,6 +107,8 @@ def forwarding(gateway: Gateway) -> Handler:
             return scheduled(request)
         if method == "GET" and models.asked(path):
             return listed(request)
+        if path.startswith(RESPONSES):
+            return answered(request)
         return passed(request)
 
     return handle

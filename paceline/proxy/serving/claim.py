@@ -122,11 +122,11 @@ class Unscheduled:
 
     transcript = None
 
-    def __init__(self, directory: Directory, model: str, record: Record) -> None:
+    def __init__(self, directory: Directory, model: str, record: Record, backend: str = "") -> None:
         self._directory = directory
         self._model = model
         self._record = record
-        self.backend = ""
+        self.backend = backend
         self._pick()
 
     async def move(self) -> None:

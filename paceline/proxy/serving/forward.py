@@ -15,9 +15,10 @@ from paceline.proxy.serving.gateway import Gateway
 from paceline.proxy.serving.relay import NO_REPLY, Outcome, Relay
 from paceline.proxy.serving.usage import read_usage
 from paceline.proxy.telemetry.record import Record
+from paceline.proxy.upstream.connection import Connection
 from paceline.proxy.upstream.directory import Entry
 from paceline.proxy.upstream.heads import request_head
-from paceline.proxy.upstream.pool import ConnectFailed, Connection
+from paceline.proxy.upstream.pool import ConnectFailed
 from paceline.proxy.upstream.standing import Standing
 
 UNAVAILABLE = (429, 502, 503, NO_REPLY)
@@ -34,13 +35,23 @@ class Forward:
     the engine cannot be reached, says that it is busy or unavailable, or hangs altogether.
     """
 
-    def __init__(self, gateway: Gateway, request: Request, record: Record, request_id: str) -> None:
+    def __init__(
+        self,
+        gateway: Gateway,
+        request: Request,
+        record: Record,
+        request_id: str,
+        client: Client | None = None,
+    ) -> None:
+        """`client`: one that does more than pass on what it is told."""
         self._gateway = gateway
         self._request = request
         self._body = request.body
         self._record = record
         self._request_id = request_id
-        self._client = Client(request)
+        if client is None:
+            client = Client(request) if gateway.cors is None else gateway.cors.client(request)
+        self._client = client
         self._relay: Relay | None = None
         self._moved = False
 
@@ -146,7 +157,7 @@ class Forward:
 
     def _ranked(self, polarity: int) -> bytes:
         """The body, with the request's priority for an engine that ranks by it."""
-        if self._record.path not in api.PATHS:
+        if self._record.path not in api.RANKED:
             return self._body
         priority = self._record.priority * polarity
         return with_member(self._body, "priority", b"%d" % priority)

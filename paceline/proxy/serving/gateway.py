@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from paceline.proxy.access.quotas import Quotas
 from paceline.proxy.config import Config
 from paceline.proxy.http.memory import Memory
 from paceline.proxy.serving.ratio import TokenRatio
+from paceline.proxy.serving.stored import Stored
 from paceline.proxy.telemetry.record import Record
 from paceline.proxy.upstream.directory import Directory
 from paceline.proxy.upstream.retries import RetryBudget
 
 if TYPE_CHECKING:
     from paceline.proxy.access.admission import Access
+    from paceline.proxy.access.cors import Cors
     from paceline.proxy.access.salts import Salts
     from paceline.proxy.routes.admin import Admin
     from paceline.proxy.serving.decider import Decider
@@ -47,10 +49,14 @@ class Gateway(Struct, kw_only=True, eq=False):
     """Who may ask what."""
     salts: Salts | None
     """What keeps tenants' prompts apart; None where they share prefixes. A reload replaces it."""
+    cors: Cors | None
+    """Which pages of other origins may ask; None where none may."""
     tokenizers: Tokenizers
     """Makes token ids of prompts, for the models that have one."""
     memory: Memory
     """What all request bodies together may take."""
+    stored: Stored = field(default_factory=Stored)
+    """Where the responses are that engines keep."""
     quotas: Quotas | None = None
     """What each tenant may have, where that is limited. A reload replaces it."""
     tracing: Tracing | None = None

@@ -12,7 +12,7 @@ from paceline.proxy.http.client import Client
 from paceline.proxy.http.errors import ApiError, sse_event
 from paceline.proxy.http.framing import BadFraming, Framing, Length, UntilClose
 from paceline.proxy.http.replies import BadReply, ReplyHead, framing_of, split_head
-from paceline.proxy.upstream.pool import Connection
+from paceline.proxy.upstream.connection import Connection
 
 TAIL = 4096
 """Payload bytes kept from a reply's end: usage stands in the last event or behind the choices."""
@@ -286,7 +286,7 @@ class Relay:
         """An event that tells of `error`, after the end of one that was cut short."""
         tail = self.tail
         unfinished = tail and not tail.endswith((b"\n\n", b"\r\n\r\n"))
-        return (b"\n\n" if unfinished else b"") + sse_event(error)
+        return (b"\n\n" if unfinished else b"") + sse_event(error, self._client.path)
 
     def _settle(self, outcome: Outcome) -> None:
         self.outcome = outcome

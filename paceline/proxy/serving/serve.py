@@ -17,7 +17,7 @@ from paceline.proxy.access.admission import OPEN, is_for_admins
 from paceline.proxy.http.errors import ApiError, response
 from paceline.proxy.http.inbound import Handler, Unread
 from paceline.proxy.http.request import Reply, Request
-from paceline.proxy.serving import models
+from paceline.proxy.serving import models, stored
 from paceline.proxy.serving.claim import Scheduled, Unscheduled
 from paceline.proxy.serving.forward import Forward
 from paceline.proxy.serving.gateway import FullGateway, Gateway
@@ -137,15 +137,21 @@ async def schedule(gateway: Gateway, request: Request, record: Record) -> Reply 
 
 async def pass_through(gateway: Gateway, request: Request, record: Record) -> Reply | None:
     """Any other request: to a backend that has its model; raises ApiError."""
-    record.model, record.tenant = model_of(request), _tenant(request)
-    if request.body and record.model and gateway.config.rules:
-        asked, record.model = record.model, _chosen(gateway, request, record, record.model)
-        if record.model != asked:
-            rename(request, record.model)
-    record.deadline = _deadline(gateway, request, record)
+    _look_at(gateway, request, record)
     with _turn(gateway, record):
         claim = Unscheduled(gateway.directory, record.model, record)
         await Forward(gateway, request, record, name_of(request, record)).run(claim)
+    return None
+
+
+async def respond(gateway: Gateway, request: Request, record: Record) -> Reply | None:
+    """OpenAI's Responses: what names one that an engine keeps goes to that engine; raises
+    ApiError."""
+    _look_at(gateway, request, record)
+    with _turn(gateway, record):
+        claim = await stored.claim(gateway, request, record)
+        client = stored.Watching(gateway, request, record)
+        await Forward(gateway, request, record, name_of(request, record), client).run(claim)
     return None
 
 
@@ -167,6 +173,16 @@ async def administer(gateway: FullGateway, request: Request, record: Record) -> 
 async def refuse(gateway: Gateway, request: Request, record: Record) -> Reply | None:
     """A path of the proxy's own that does not exist."""
     raise ApiError(404, f"There is no {record.path}.", reason="not_found")
+
+
+def _look_at(gateway: Gateway, request: Request, record: Record) -> None:
+    """Note what a request that is not scheduled says; rules may give it another model."""
+    record.model, record.tenant = model_of(request), _tenant(request)
+    if request.body and record.model and gateway.config.rules:
+        asked, record.model = record.model, _chosen(gateway, request, record, record.model)
+        if record.model != asked:
+            rename(request, record.model)
+    record.deadline = _deadline(gateway, request, record)
 
 
 def _ruled(gateway: Gateway, request: Request, record: Record, call: api.Call) -> api.Call:

@@ -18,7 +18,7 @@ INLINE = 1024
 """Characters that are tokenized at once; a longer text goes to a thread, which costs 0.1 ms and
 leaves the loop to others for the 0.25 ms that a kB takes."""
 
-CHAT = "/v1/chat/completions"
+CHAT, MESSAGES = "/v1/chat/completions", "/v1/messages"
 
 
 class Model(Struct, frozen=True):
@@ -51,6 +51,8 @@ class Tokenizers:
         encode = partial(model.tokens.encode, special=False)
         if prompt.is_ids:
             return call.tokenized(b"", model.block, encode)
+        if path == MESSAGES:  # engines render what is made of it, each in its way
+            return call
         if path == CHAT:
             text, special = model.tokens.chat(msgspec.json.decode(body)), False
         else:

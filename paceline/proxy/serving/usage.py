@@ -62,11 +62,25 @@ def _object_at(data: bytes, start: int) -> dict[str, Any]:
 
 
 def _openai(usage: dict[str, Any]) -> Usage:
-    if (
-        "prompt_tokens" not in usage and "input_tokens" in usage
-    ):  # as `/v1/responses` and `/v1/messages` call them
+    if "prompt_tokens" not in usage and "input_tokens" in usage:  # responses, messages
+        if usage.get("cache_read_input_tokens") is not None:
+            return _anthropic(usage)
         return _usage(usage, "input_tokens", "output_tokens", "input_tokens_details")
     return _usage(usage, "prompt_tokens", "completion_tokens", "prompt_tokens_details")
+
+
+def _anthropic(usage: dict[str, Any]) -> Usage:
+    """Where the prompt is counted in parts: read from the cache, and the rest."""
+    cached, new = _count(usage["cache_read_input_tokens"]), _count(usage["input_tokens"])
+    made = _count(usage.get("cache_creation_input_tokens") or 0)
+    prompt = None
+    if cached is not None and new is not None and made is not None:
+        prompt = cached + new + made
+    return Usage(
+        prompt_tokens=_count(prompt),
+        output_tokens=_count(usage.get("output_tokens")),
+        cached_tokens=cached,
+    )
 
 
 def _usage(usage: dict[str, Any], prompt: str, output: str, more: str) -> Usage:

@@ -32,6 +32,11 @@ WHY = REASONS | {
     "tenant_rate": "refused: its tenant sends too many requests a second",
     "tenant_tokens": "refused: its tenant sends too many prompt tokens a second",
     "unknown_model": "refused: no backend serves the model",
+    "bad_request": "refused: it cannot be read",
+    "model_not_found": "refused: no backend serves the model",
+    "not_found": "refused: the proxy has no such page, or no such backend",
+    "invalid_api_key": "refused: no key, or nobody's",
+    "forbidden": "refused: its key does not allow that, or the configuration",
 }
 """Every reason, in words: why a request went when it did, or why it was refused."""
 
@@ -46,6 +51,8 @@ class RequestLine(Struct, omit_defaults=True):
     status: int
     outcome: str
     model: str = ""
+    path: str = ""
+    """Where no model says what was asked."""
     backend: str = ""
     reason: str = ""
     why: str = ""
@@ -59,6 +66,8 @@ class RequestLine(Struct, omit_defaults=True):
     attempts: int = 1
 
 
+MOST_OF_PATH = 200
+"""Characters: a client may send a path as long as `max_header_kb`."""
 LAST_SECONDS = 1.0
 """How long the end of the process waits for the last lines."""
 
@@ -152,6 +161,7 @@ def _line(record: Record, timestamp: str) -> RequestLine:
         status=record.status,
         outcome=record.outcome,
         model=record.model,
+        path="" if record.model else record.path[:MOST_OF_PATH],
         backend=record.backend,
         reason=record.reason,
         why=WHY.get(record.reason, record.reason),
@@ -179,6 +189,7 @@ def _json(line: RequestLine) -> str:
 
 def _console(line: RequestLine) -> str:
     """Such as `12:00:00 200 finished m on a:8000: ... (queue 3 ms, ttft 40 ms, total 1 s) id`."""
+    what = _plain(line.model or line.path)
     where = f" on {_plain(line.backend)}" if line.backend else ""
     why = f": {line.why}" if line.why else ""
     times = f"queue {_ms(line.queue_ms)}, ttft {_ms(line.ttft_ms)}, total {_ms(line.total_ms)}"
@@ -186,7 +197,7 @@ def _console(line: RequestLine) -> str:
     tokens = f"tokens {_count(line.prompt_tokens)}+{_count(line.output_tokens)}, {cached}"
     again = f", attempts {line.attempts}" if line.attempts > 1 else ""
     return (
-        f"{line.timestamp[11:23]} {line.status} {line.outcome} {_plain(line.model)}{where}{why}"
+        f"{line.timestamp[11:23]} {line.status} {line.outcome} {what}{where}{why}"
         f" ({times}, {tokens}{again}) {_plain(line.id)}\n"
     )
 

@@ -9,7 +9,8 @@ from msgspec import Struct
 from paceline.proxy.http.framing import BadFraming, Framing, Length, UntilClose
 from paceline.proxy.http.replies import BadReply, ReplyHead, framing_of, split_head
 from paceline.proxy.upstream.address import Address
-from paceline.proxy.upstream.pool import ConnectFailed, Connection, Pool
+from paceline.proxy.upstream.connection import Connection
+from paceline.proxy.upstream.pool import ConnectFailed, Pool
 
 MAX_BODY = 4 * 2**20
 """Bytes taken of a body: lists of models are a few kB."""

@@ -8,13 +8,13 @@ from collections.abc import Callable
 from typing import Protocol
 
 import structlog
-from msgspec import structs
 
 from paceline.engines.adapter import MODELS, Adapter
-from paceline.engines.base import Facts, Load, native
+from paceline.engines.base import Facts, Load
 from paceline.engines.recognise import ADAPTERS, ASK, recognise
 from paceline.proxy.config import UpstreamConfig
 from paceline.proxy.upstream.directory import Entry
+from paceline.proxy.upstream.learned import completed, has_restarted, spec_of
 from paceline.proxy.upstream.probe import Probe, Reply
 from paceline.scheduler.types import BackendSpec
 
@@ -169,7 +169,7 @@ class Watch:
         was_up, entry.up = entry.up, self._standing.usable(self._alone(entry))
         if entry.up != was_up and self._standing.healthy:
             self._log.warning("backend is back" if entry.up else "backend left")
-        self._tell(_spec(entry, facts, self._sink.now()))
+        self._tell(spec_of(entry, facts, self._sink.now()))
 
     async def reacts(self, seconds: float) -> bool:
         """Whether it reacts within the time to the smallest questions there are.
@@ -231,13 +231,13 @@ class Watch:
         standing, now = self._standing, self._sink.now()
         was_down = not standing.healthy
         if self._facts is not None:
-            restarted = _restarted(self._facts, facts, was_down)
+            restarted = has_restarted(self._facts, facts, was_down)
             if restarted:
                 self._log.warning("backend restarted")
                 self._sink.backend_reset(self._entry.id)
             if restarted or was_down or standing.hung:
                 standing.throttle.returned(now)
-            facts = _completed(facts, self._facts)
+            facts = completed(facts, self._facts)
         first = self._facts is None
         self._adapter, self._facts, self._failures = adapter, facts, 0
         self._facts_due, self._learned_at = now + FACTS_SECONDS, now
@@ -267,41 +267,6 @@ class Watch:
         if spec != self._spec:
             self._spec = spec
             self._sink.backend_changed(spec)
-
-
-def _restarted(before: Facts, now: Facts, was_down: bool) -> bool:
-    """Another start time; where none is told, having been down is reason enough."""
-    if before.started_at is None or now.started_at is None:
-        return was_down
-    return before.started_at != now.started_at
-
-
-def _completed(now: Facts, before: Facts) -> Facts:
-    """The facts; where only the models came this time, the rest stands as it was."""
-    if now.started_at is not None or before.started_at is None:
-        return now
-    return structs.replace(before, models=now.models or before.models)
-
-
-def _spec(entry: Entry, facts: Facts, now: float) -> BackendSpec:
-    """The facts, with what the configuration says instead, and what it may have at this time."""
-    config, throttle = entry.config, entry.standing.throttle
-    limits = (config.max_running or facts.max_running, throttle.limit(now))
-    default = BackendSpec(id=entry.id)
-    paths = ADAPTERS[facts.kind].native
-    leader_first = config.leader_first
-    return BackendSpec(
-        id=entry.id,
-        models=entry.models,
-        apis=tuple(native(path, model) for path in paths for model in ("", *entry.models)),
-        kv_tokens=config.kv_tokens or facts.kv_tokens,
-        chunk_tokens=facts.chunk_tokens or default.chunk_tokens,
-        max_running=min((limit for limit in limits if limit is not None), default=None),
-        leader_first=facts.kind == "sglang" if leader_first is None else leader_first,
-        up=entry.up,
-        load_tokens=throttle.load_tokens(now),
-        draining=entry.draining,
-    )
 
 
 def _jitter(seconds: float) -> float:

@@ -11,6 +11,7 @@ import structlog
 
 from paceline.proxy.http.errors import ApiError, response
 from paceline.proxy.http.request import Reply, Request
+from paceline.proxy.serving.stored import Kept
 from paceline.proxy.upstream.directory import Entry
 from paceline.proxy.workers.desk import Desk
 from paceline.proxy.workers.link import Link
@@ -132,6 +133,12 @@ class Hub:
         self._learned.add(learned.model)
         self._ratio.learn(learned.model, learned.size, learned.tokens)
 
+    def kept(self, worker: Worker, kept: Kept) -> None:
+        """Where a response is: any worker may be asked for it."""
+        for other in self._workers.values():
+            if other is not worker:
+                other.link.send(kept)
+
     def asked(self, worker: Worker, asked: Asked) -> None:
         """A worker's client asks for a page."""
         task = self._loop.create_task(self._answer(worker, asked))
@@ -200,6 +207,8 @@ class Worker:
                     self._hub.ended(record)
             case Asked():
                 self._hub.asked(self, message)
+            case Kept():
+                self._hub.kept(self, message)
             case Listening():
                 self.listening.set()
             case _:

@@ -7,6 +7,7 @@ from msgspec import Struct
 
 from paceline.engines.base import Kind
 from paceline.proxy.config import BackendConfig, Config
+from paceline.proxy.serving.stored import Kept
 from paceline.proxy.telemetry.record import Record
 from paceline.proxy.telemetry.tallies import Tallies
 from paceline.scheduler.events import (
@@ -163,6 +164,7 @@ ToParent = (
     | Counted
     | Ended
     | Asked
+    | Kept
     | Listening
 )
 ToWorker = (
@@ -177,6 +179,7 @@ ToWorker = (
     | Reloaded
     | Count
     | Answered
+    | Kept
     | Finish
 )
 

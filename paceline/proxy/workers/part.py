@@ -14,8 +14,9 @@ from paceline.proxy.config import Config
 from paceline.proxy.http.memory import Memory
 from paceline.proxy.process.reload import adopt, limit
 from paceline.proxy.process.secure import Security, secure
-from paceline.proxy.routes.app import forwarding, server
+from paceline.proxy.routes.app import client_server, forwarding
 from paceline.proxy.serving.gateway import Gateway
+from paceline.proxy.serving.stored import Kept, Stored
 from paceline.proxy.serving.tokenizing import tokenizers
 from paceline.proxy.telemetry import log
 from paceline.proxy.telemetry.metrics import Metrics
@@ -54,9 +55,8 @@ class Part:
         loop = asyncio.get_running_loop()
         self._send = send
         self._tls = security.tls
-        self._upstream = structs.replace(
-            begin.config.upstream
-        )  # the pool keeps it, reloads fill it
+        # The pool keeps this copy, reloads fill it.
+        self._upstream = structs.replace(begin.config.upstream)
         self._driver = RemoteDriver(send, loop)
         self._ratio = RemoteRatio(send)
         self._pages = Pages(send)
@@ -78,11 +78,13 @@ class Part:
             seed=begin.seed,
             access=security.access,
             salts=security.salts,
+            cors=security.cors,
+            stored=Stored(send),
             tokenizers=tokenizers(begin.config.models),
             tracing=tracing(begin.config.tracing),
         )
         handler = self._pages.around(forwarding(self.gateway))
-        self.server = server(self.gateway, handler, self.gateway.access.client)
+        self.server = client_server(self.gateway, handler)
 
     def take(self, message: ToWorker) -> None:
         """What the parent decided, answered, or found out."""
@@ -99,6 +101,8 @@ class Part:
                 self.gateway.pool.drop(id)
             case Abandoned(id):
                 self.gateway.pool.abandon(id)
+            case Kept():
+                self.gateway.stored.learn(message)
             case Ratios(ratios):
                 self._ratio.update(ratios)
             case _:

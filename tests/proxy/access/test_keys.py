@@ -39,15 +39,15 @@ def test_none_at_all() -> None:
 @pytest.mark.parametrize(
     ("text", "error"),
     [
-        ("acme sk-plain", "line 1: expected `NAME sha256:` and 64 hexadecimal digits"),
-        (f"\nacme sha256:{HASH[1:]}", "line 2: expected"),
-        (f"a b sha256:{HASH}", "line 1: expected"),
-        (f"a sha256:{HASH}\nb sha256:{HASH}", "line 2: the same key as of `a`"),
+        ("acme sk-plain", "keys: line 1: expected `NAME sha256:` and 64 hexadecimal digits"),
+        (f"\nacme sha256:{HASH[1:]}", "keys: line 2: expected"),
+        (f"a b sha256:{HASH}", "keys: line 1: expected"),
+        (f"a sha256:{HASH}\nb sha256:{HASH}", "keys: line 2: the same key as of `a`"),
         ("# nobody", "there is no key"),
     ],
 )
 def test_bad_lines_are_refused(tmp_path: Path, text: str, error: str) -> None:
-    """By number: what stands there may be a key and is not shown."""
+    """By file and number: what stands there may be a key and is not shown."""
     file = tmp_path / "keys"
     file.write_text(text)
     with pytest.raises(BadKeys, match=error) as caught:

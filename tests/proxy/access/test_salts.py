@@ -16,7 +16,7 @@ from paceline.proxy.access.keys import make
 from paceline.proxy.access.salts import FIELDS, Salts
 from paceline.proxy.config import AdminConfig, AuthConfig, BackendConfig, Config
 from tests.proxy.rig import proxied
-from tests.proxy.scripted import always, reply
+from tests.proxy.scripted import Conversation, always, reply
 from tests.proxy.whole import Whole, whole
 
 CHAT = "/v1/chat/completions"
@@ -45,6 +45,25 @@ def test_a_salt_is_the_tenants(path: str) -> None:
     assert salt(body, path) == salt(b'{"model":"n"}', path)
     assert salt(body, path) != salt(body, path, "blue")
     assert Salts().salted(body, path, "acme").startswith(b'{"model":"m","messages":[],"')
+
+
+@pytest.mark.parametrize(("paths", "status"), [([], 403), (["/v1/messages"], 200)])
+async def test_messages_take_no_salt(tmp_path: Path, paths: list[str], status: int) -> None:
+    """SGLang reads none there, so they are refused unless they are let pass as they are."""
+    config = isolating(tmp_path)
+    config.auth.paths = paths
+    body = b'{"model":"m","max_tokens":1,"messages":[{"role":"user","content":"a"}]}'
+    sent: list[bytes] = []
+
+    async def keeping(conversation: Conversation) -> None:
+        sent.append((await conversation.request())[1])
+        await conversation.say(reply(b"{}"))
+
+    async with proxied(keeping, config=config) as proxy:
+        caller = await proxy.dial()
+        await caller.post(body, "/v1/messages", f"Authorization: Bearer {ACME}")
+        assert (await caller.answer()).status == status
+    assert sent == ([body] if status == 200 else [])
 
 
 def test_another_secret_makes_another_salt() -> None:

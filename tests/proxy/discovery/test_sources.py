@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 
-import pytest
 from structlog.testing import capture_logs
 
-from paceline.proxy.config import Config, DiscoveryConfig
+from paceline.proxy.config import BackendConfig, Config, DiscoveryConfig
 from paceline.proxy.discovery.sources import Discovery, Finds, Found, backend_of
-from paceline.proxy.process import load
-from paceline.proxy.process.load import ConfigError, load_config
 from tests.proxy.discovery.test_dns import nameserver
+from tests.proxy.rig import Answer
 from tests.proxy.scripted import always, engine
 from tests.proxy.whole import MODELS, Whole, backend, streaming, whole
 
@@ -61,93 +60,87 @@ def names(proxy: Whole) -> list[str]:
     return [entry.id for entry in proxy.proxy.backends.directory]
 
 
-async def test_a_found_engine_serves_until_it_is_gone() -> None:
-    """It is asked what it serves, gets requests, and is removed."""
+@asynccontextmanager
+async def discovering(*configured: BackendConfig) -> AsyncIterator[tuple[Whole, Source]]:
+    """A proxy with these backends, and a source that may find it more."""
     source = Source()
-    async with engine(always(MODELS)) as scripted, whole(Config(), up=False) as proxy:
+    async with whole(Config(backends=[*configured]), up=bool(configured)) as proxy:
         discovery = Discovery([LOOK], proxy.proxy.backends, source)
         discovery.start()
+        yield proxy, source
+        await discovery.close()
+
+
+async def chatting(proxy: Whole, name: str) -> asyncio.Task[Answer]:
+    """A request that this backend has begun to answer, once it is up."""
+    await until(lambda: bool(proxy.proxy.backends.directory.up()))
+    chat = asyncio.create_task(proxy.chat())
+    await until(lambda: proxy.proxy.backends.in_flight(name) == 1)
+    return chat
+
+
+async def test_a_found_engine_serves_until_it_is_gone() -> None:
+    """It is asked what it serves, gets requests, and is removed."""
+    async with engine(always(MODELS)) as scripted, discovering() as (proxy, source):
         await source.finds(at(scripted.port))
         await until(lambda: bool(proxy.proxy.backends.directory.up()))
         assert names(proxy) == [f"127.0.0.1:{scripted.port}"]
         assert (await proxy.chat()).status == 200
         await source.finds()
         await until(lambda: not names(proxy))
-        await discovery.close()
 
 
 async def test_one_that_goes_ends_what_it_has() -> None:
     """A stream runs on after its engine is no longer found, and nothing new is sent there."""
-    source, gate = Source(), asyncio.Event()
-    async with engine(streaming(gate)) as scripted, whole(Config(), up=False) as proxy:
-        discovery = Discovery([LOOK], proxy.proxy.backends, source)
-        discovery.start()
+    gate = asyncio.Event()
+    async with engine(streaming(gate)) as scripted, discovering() as (proxy, source):
         await source.finds(at(scripted.port, "pod"))
-        await until(lambda: bool(proxy.proxy.backends.directory.up()))
-        chat = asyncio.create_task(proxy.chat())
-        await until(lambda: proxy.proxy.backends.in_flight("pod") == 1)
+        chat = await chatting(proxy, "pod")
         await source.finds()
         assert proxy.proxy.backends.leaving("pod")
         gate.set()
         assert (await chat).body.endswith(b"data: [DONE]\n\n\r\n0\r\n\r\n")
         await until(lambda: not names(proxy))
-        await discovery.close()
 
 
 async def test_one_that_comes_back_stays() -> None:
     """Found again while it was leaving, it serves again."""
-    source, gate = Source(), asyncio.Event()
-    async with engine(streaming(gate)) as scripted, whole(Config(), up=False) as proxy:
-        discovery = Discovery([LOOK], proxy.proxy.backends, source)
-        discovery.start()
+    gate = asyncio.Event()
+    async with engine(streaming(gate)) as scripted, discovering() as (proxy, source):
         await source.finds(at(scripted.port, "pod"))
-        await until(lambda: bool(proxy.proxy.backends.directory.up()))
-        chat = asyncio.create_task(proxy.chat())
-        await until(lambda: proxy.proxy.backends.in_flight("pod") == 1)
+        chat = await chatting(proxy, "pod")
         await source.finds()
         await source.finds(at(scripted.port, "pod"))
         assert not proxy.proxy.backends.leaving("pod")
         assert not proxy.proxy.backends.directory["pod"].draining
         gate.set()
         await chat
-        await discovery.close()
 
 
 async def test_configured_backends_are_left_alone() -> None:
     """A source neither takes over nor removes what the configuration names."""
-    source = Source()
     async with (
         engine(always(MODELS)) as scripted,
-        whole(Config(backends=[backend(scripted.port)])) as proxy,
+        discovering(backend(scripted.port)) as (proxy, source),
     ):
-        discovery = Discovery([LOOK], proxy.proxy.backends, source)
-        discovery.start()
         await source.finds(at(9, "e0"), at(9, "pod"))
         assert names(proxy) == ["e0", "pod"]
         assert proxy.proxy.backends.directory["e0"].config.url.endswith(str(scripted.port))
         await source.finds()
         await until(lambda: names(proxy) == ["e0"])
-        await discovery.close()
 
 
 async def test_what_is_no_engine_changes_nothing() -> None:
     """A host that cannot be in a URL is refused, and the last good answer counts."""
-    source = Source()
-    async with whole(Config(), up=False) as proxy:
-        discovery = Discovery([LOOK], proxy.proxy.backends, source)
-        discovery.start()
+    async with discovering() as (proxy, source):
         await source.finds(at(9, "pod"))
         await source.finds(at(9, "pod"), Found("no host", 80))
         assert names(proxy) == ["pod"]
-        await discovery.close()
 
 
 async def test_a_source_that_breaks_leaves_the_backends() -> None:
     """The log says so; requests go on."""
-    source = Source()
-    async with whole(Config(), up=False) as proxy:
-        discovery = Discovery([LOOK], proxy.proxy.backends, source)
-        discovery.start()
+    async with discovering() as (proxy, source):
         await source.finds(at(9, "pod"))
         with capture_logs() as logs:
             source.fails(RuntimeError("oh"))
@@ -155,7 +148,6 @@ async def test_a_source_that_breaks_leaves_the_backends() -> None:
             await task
         assert names(proxy) == ["pod"]
         assert "discovery ended" in [line["event"] for line in logs]
-        await discovery.close()
 
 
 async def test_serving_with_nothing_but_a_name(tmp_path: Path) -> None:
@@ -188,34 +180,3 @@ def test_what_is_said_of_all_counts_for_each() -> None:
     found = backend_of(config, Found("fd00::1", 8443))
     assert (found.url, found.name) == ("https://[fd00::1]:8443", "[fd00::1]:8443")
     assert (found.kind, found.api_key_env, found.ca_file) == ("vllm", "KEY", "ca")
-
-
-@pytest.mark.parametrize(
-    ("toml", "message"),
-    [
-        ("", "one of service, srv and host"),
-        ('srv = "a"\nhost = "b"', "one of service, srv and host"),
-        ('host = "a"\nresolver = "dns.example"', "ADDRESS:PORT"),
-        ('host = "a"\nca_file = "ca.pem"', "scheme https"),
-        ('host = "a"\nseconds = 0', "must be positive"),
-    ],
-)
-def test_wrong_settings_are_refused(tmp_path: Path, toml: str, message: str) -> None:
-    """One line says what is the matter."""
-    file = tmp_path / "p.toml"
-    file.write_text(f"[[discovery]]\n{toml}\n")
-    with pytest.raises(ConfigError, match=message):
-        load_config(file)
-
-
-def test_the_extra_is_named_where_it_is_missing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Looking up names takes dnspython; watching a Service does not."""
-    monkeypatch.setattr(load, "_installed", lambda name: False)
-    file = tmp_path / "p.toml"
-    file.write_text('[[discovery]]\nservice = "vllm"\n')
-    assert load_config(file).discovery[0].service == "vllm"
-    file.write_text('[[discovery]]\nhost = "vllm"\n')
-    with pytest.raises(ConfigError, match=r"paceline\[dns\]"):
-        load_config(file)

@@ -179,6 +179,7 @@ async def test_a_listener_that_fails_is_logged_and_heard_again(
             await asyncio.sleep(0.002)
         one.send("t")
         await two.ear.until(Sent)
+    assert "stumbled" in capsys.readouterr().out
 
 
 async def test_all_of_it_is_reported() -> None:

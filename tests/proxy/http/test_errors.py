@@ -48,7 +48,7 @@ def test_answer_says_when_to_come_back() -> None:
 
 def test_event_is_one_frame() -> None:
     """A stream's last words are a whole event with OpenAI's error in it."""
-    event = sse_event(ApiError(502, "Gone.\n\n", reason="engine_failed"))
+    event = sse_event(ApiError(502, "Gone.\n\n", reason="engine_failed"), "/generate")
     assert event.startswith(b"data: ")
     assert event.index(b"\n\n") == len(event) - 2
     assert json.loads(event[6:])["error"]["type"] == "server_error"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import itertools
 import socket
 import weakref
 from collections.abc import Callable
@@ -20,41 +19,9 @@ from paceline.proxy.http.inbound import Inbound
 from paceline.proxy.http.request import Reply, Request
 from paceline.proxy.http.server import Server
 from paceline.proxy.process.listen import listening
-from tests.proxy.rig import CHAT, Caller, proxied
-from tests.proxy.scripted import Conversation, always, reply
-
-
-async def test_body_that_stalls_is_a_408() -> None:
-    """A client that stops uploading does not hold its connection for ever."""
-    async with proxied(always(reply()), config=limited(body_seconds=0.05)) as proxy:
-        client = await proxy.dial()
-        client.say(b"POST /v1/completions HTTP/1.1\r\nHost: p\r\nContent-Length: 100\r\n\r\n{")
-        answer = await client.answer()
-    assert (answer.status, answer.headers("connection")) == (408, ["close"])
-
-
-async def test_body_that_trickles_is_a_408() -> None:
-    """A byte now and then does not do: what counts is how much has come in all."""
-    config = limited(body_seconds=0.2, body_kb_per_second=64)
-    async with proxied(always(reply()), config=config) as proxy:
-        client = await proxy.dial()
-        client.say(b"POST /v1/completions HTTP/1.1\r\nHost: p\r\nContent-Length: 9999\r\n\r\n")
-        trickle = asyncio.create_task(every(0.02, client, b"x"))
-        assert (await client.answer()).status == 408
-        trickle.cancel()
-
-
-async def test_body_at_the_slowest_speed_is_taken() -> None:
-    """A slow line is no attack: each byte buys time."""
-    config = limited(body_seconds=0.3, body_kb_per_second=0.1)
-    async with proxied(always(reply(b"yes")), config=config) as proxy:
-        client = await proxy.dial()
-        client.say(b"POST /v1/chat/completions HTTP/1.1\r\nHost: p\r\nContent-Length: 57\r\n\r\n")
-        sending = asyncio.create_task(
-            every(0.02, client, *(CHAT[i : i + 3] for i in range(0, 57, 3)))
-        )
-        assert (await client.answer()).body == b"yes"
-        await sending
+from tests.proxy.http.dawdling import every, limited
+from tests.proxy.rig import CHAT, proxied
+from tests.proxy.scripted import always, reply
 
 
 async def test_head_that_dribbles_is_a_408() -> None:
@@ -230,94 +197,6 @@ async def test_one_connection_too_many_from_an_address_is_told_so() -> None:
         for client in (await proxy.dial(), await proxy.dial()):
             client.say(b"GET /health HTTP/1.1\r\nHost: p\r\n\r\n")
             assert (await client.answer()).status == 200
-
-
-def limited(**settings: float) -> Config:
-    """A proxy with these limits."""
-    return Config(server=ServerConfig(**settings))  # type: ignore[arg-type]
-
-
-async def every(seconds: float, client: Caller, *words: bytes) -> None:
-    """Say something at this interval, the one word there is for ever."""
-    for word in itertools.cycle(words) if len(words) == 1 else words:
-        client.say(word)
-        await asyncio.sleep(seconds)
-
-
-async def test_pipelined_requests_are_answered_in_order() -> None:
-    """However many a client sends ahead, each gets its own answer."""
-
-    async def echo(conversation: Conversation) -> None:
-        while True:
-            head, _ = await conversation.request()
-            await conversation.say(reply(head.split(" ")[1].encode()))
-
-    paths = [f"/v1/responses/m?{number}" for number in range(3 * inbound.MAX_PIPELINED)]
-    async with proxied(echo) as proxy:
-        client = await proxy.dial()
-        client.say(b"".join(f"GET {path} HTTP/1.1\r\nHost: p\r\n\r\n".encode() for path in paths))
-        answers = [(await client.answer()).body.decode() for _ in paths]
-    assert answers == paths
-
-
-async def test_a_body_is_answered_before_what_came_with_it() -> None:
-    """A request behind a body in the same read does not overtake it."""
-
-    async def echo(conversation: Conversation) -> None:
-        while True:
-            head, _ = await conversation.request()
-            await conversation.say(reply(head.split(" ")[0].encode()))
-
-    post = b"POST /v1/chat/completions HTTP/1.1\r\nHost: p\r\nContent-Length: %d\r\n\r\n%b"
-    async with proxied(echo) as proxy:
-        client = await proxy.dial()
-        client.say(post % (len(CHAT), CHAT) + b"GET /v1/responses/m HTTP/1.1\r\nHost: p\r\n\r\n")
-        assert [(await client.answer()).body for _ in range(2)] == [b"POST", b"GET"]
-
-
-async def test_a_pipelined_body_may_come_late() -> None:
-    """Reading goes on when the last of those that were read ahead has its turn."""
-    ahead = b"GET /v1/responses/m HTTP/1.1\r\nHost: p\r\n\r\n" * (inbound.MAX_PIPELINED - 1)
-    head = b"POST /v1/chat/completions HTTP/1.1\r\nHost: p\r\nContent-Length: %d\r\n\r\n"
-    async with proxied(always(reply(b"yes"))) as proxy:
-        client = await proxy.dial()
-        client.say(ahead + head % len(CHAT))
-        for _ in range(inbound.MAX_PIPELINED - 1):
-            assert (await client.answer()).body == b"yes"
-        client.say(CHAT)
-        assert (await client.answer()).body == b"yes"
-
-
-async def test_garbage_behind_a_request_does_not_cost_its_answer() -> None:
-    """The good one is answered, then the connection ends."""
-    asked, answer = asyncio.Event(), asyncio.Event()
-
-    async def engine(conversation: Conversation) -> None:
-        await conversation.request()
-        asked.set()
-        await answer.wait()
-        await conversation.say(reply(b"yes"))
-
-    async with proxied(engine) as proxy:
-        client = await proxy.dial()
-        await client.post(CHAT)
-        await asked.wait()
-        client.say(b"\x00\x01 garbage\r\n\r\n")
-        await client.writer.drain()
-        answer.set()
-        assert (await client.rest()).endswith(b"yes")
-
-
-async def test_a_body_may_come_in_pieces() -> None:
-    """It is forwarded once it is whole."""
-    async with proxied(always(reply(b"yes"))) as proxy:
-        client = await proxy.dial()
-        head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: p\r\nContent-Length: {len(CHAT)}\r\n"
-        client.say(head.encode())
-        for piece in (b"\r\n", CHAT[:10], CHAT[10:]):
-            await client.writer.drain()
-            client.say(piece)
-        assert (await client.answer()).body == b"yes"
 
 
 async def test_old_clients_are_answered_and_let_go() -> None:

@@ -118,6 +118,16 @@ def test_another_policy_drops_the_files_settings(tmp_path: Path) -> None:
             "[fleet]\ninterval_seconds = 2",
             "$.fleet.interval_seconds: must be at most 1, got 2.0",
         ),
+        (
+            "[limits]\nqueue_seconds = 1",
+            "$.limits.queue_seconds: unknown key; did you mean `scheduler.queue_seconds`?",
+        ),
+        ("port = 1", "$.port: unknown key; did you mean `server.port`?"),
+        (
+            '[[backends]]\nurl = "http://a:1"\nkind = "vlm"',
+            "$.backends[0].kind: unknown value `vlm`; did you mean `vllm`?",
+        ),
+        ('[backends]\nurl = "http://a:1"', "$.backends: write [[backends]] instead of [backends]"),
         ("[server", "Expected ']' at the end of a table declaration (at end of document)"),
     ],
 )
@@ -151,24 +161,4 @@ def test_models_without_their_tokenizer_are_refused(tmp_path: Path) -> None:
     file = tmp_path / "paceline.toml"
     file.write_text('[[models]]\nname = "m"\ntokenizer = "nowhere"\n')
     with pytest.raises(ConfigError, match=r"\$\.models.*nowhere"):
-        load_config(file)
-
-
-def test_kv_events_need_their_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The configuration says what to install."""
-    file = tmp_path / "paceline.toml"
-    file.write_text('[[backends]]\nurl = "http://a:1"\nkv_events = "tcp://a:2"\n')
-    load_config(file)
-    monkeypatch.setattr("paceline.proxy.process.load.find_spec", lambda name: None)
-    with pytest.raises(ConfigError, match=r"install paceline\[kv-events\]"):
-        load_config(file)
-
-
-def test_a_fleet_needs_its_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Said before anything is served."""
-    file = tmp_path / "paceline.toml"
-    file.write_text('[fleet]\nurl = "rediss://a:6380/1"\nca_file = "x"\n')
-    assert load_config(file).fleet.url == "rediss://a:6380/1"
-    monkeypatch.setattr("paceline.proxy.process.load.find_spec", lambda name: None)
-    with pytest.raises(ConfigError, match=r"install paceline\[redis\]"):
         load_config(file)

@@ -29,6 +29,21 @@ async def refuses(conversation: Conversation) -> None:
     conversation.hang_up()
 
 
+async def test_a_message_that_breaks_off_ends_with_an_error() -> None:
+    """Anthropic's clients look for an event of this name, and raise what it says."""
+
+    async def breaking(conversation: Conversation) -> None:
+        await conversation.request()
+        await conversation.say(SSE_HEAD + chunked(b"event: message_start\ndata: {}\n\n"))
+
+    async with proxied(breaking) as proxy:
+        caller = await proxy.dial()
+        body = b'{"model":"m","max_tokens":1,"messages":[{"role":"user","content":"a"}]}'
+        await caller.post(body, "/v1/messages")
+        said = await caller.rest()
+    assert b'event: error\ndata: {"type":"error","error":{"type":"api_error"' in said
+
+
 async def test_answer_is_booked() -> None:
     """First byte, end and usage reach the scheduler and the record, in this order."""
     async with proxied(always(GOOD)) as proxy:

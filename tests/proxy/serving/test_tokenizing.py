@@ -57,6 +57,9 @@ async def test_ids_and_text_share_their_blocks(models: Tokenizers) -> None:
 
 async def test_what_has_no_ids_stays_text(models: Tokenizers) -> None:
     """Other models, batches, and what engines do not render alike."""
+    said = [{"role": "user", "content": "a"}]
+    message = await tokenized(models, "/v1/messages", messages=said, max_tokens=1)
+    assert not request(message).exact
     assert not request(await tokenized(models, COMPLETION, model="x", prompt="a")).exact
     assert not request(await tokenized(models, COMPLETION, prompt=["a", "b"])).exact
     assert not request(await chat(models, ("user", "a"), tools=[{}])).exact

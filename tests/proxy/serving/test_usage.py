@@ -49,6 +49,25 @@ def test_details_may_be_missing_or_null() -> None:
     assert read_usage(b'{"usage":{"prompt_tokens":1}}') == Usage(prompt_tokens=1)
 
 
+@pytest.mark.parametrize(
+    ("told", "prompt", "cached"),
+    [
+        (b'"cache_read_input_tokens":4,"cache_creation_input_tokens":null,', 12, 4),
+        (b'"cache_creation_input_tokens":2,"cache_read_input_tokens":4,', 14, 4),
+        (b'"cache_read_input_tokens":-4,', None, None),
+        (b'"cache_read_input_tokens":null,', 8, None),
+        (b"", 8, None),
+    ],
+)
+def test_messages_count_a_prompt_in_parts(
+    told: bytes, prompt: int | None, cached: int | None
+) -> None:
+    """What was read from the cache is not among the input tokens, as Anthropic counts."""
+    tail = b'data: {"type":"message_delta","usage":{' + told
+    tail += b'"input_tokens":8,"output_tokens":5}}\n\n'
+    assert read_usage(tail) == Usage(prompt_tokens=prompt, output_tokens=5, cached_tokens=cached)
+
+
 def test_generated_text_cannot_report() -> None:
     """Inside a JSON string quotes are escaped."""
     body = rb'{"choices":[{"text":"say \"usage\":{\"prompt_tokens\":1}"}]}'

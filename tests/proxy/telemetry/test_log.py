@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Literal
 
 import pytest
@@ -88,6 +87,17 @@ def test_what_did_not_happen_is_left_out() -> None:
     )
 
 
+def test_without_a_model_the_path_is_told() -> None:
+    """A mistyped path is seen in the log, also where it cannot say a model; a long one is cut."""
+    mistyped = Record(id="r4", path="/v1/chat/completion", backend="a", status=404)
+    mistyped.outcome = "failed"
+    assert " 404 failed /v1/chat/completion on a (" in line(mistyped, "console")
+    assert json.loads(line(mistyped, "json"))["path"] == "/v1/chat/completion"
+    mistyped.path = "/" + 1000 * "x"
+    assert len(line(mistyped, "console")) < 400
+    assert "path" not in json.loads(line(served(), "json"))
+
+
 def test_a_client_cannot_forge_a_line() -> None:
     """Line breaks and escape codes in a model's name are escaped in both formats."""
     record = Record(id="r3", path="/", model="m\n12:00:00 200 \x1b[2J", outcome="rejected")
@@ -105,19 +115,12 @@ def test_no_request_lines_above_info() -> None:
     assert written == []
 
 
-@pytest.fixture
-def _structlog_restored() -> Iterator[None]:
-    yield
-    structlog.reset_defaults()
-
-
 def printed(capsys: pytest.CaptureFixture[str]) -> str:
     """What has come out on stderr, once the writer is done."""
     assert stderr().drain(5.0)
     return capsys.readouterr().err
 
 
-@pytest.mark.usefixtures("_structlog_restored")
 def test_events_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     """Events below the level are dropped; the others are JSON objects on stderr."""
     configure(LogConfig(format="json", level="info"))
@@ -129,7 +132,6 @@ def test_events_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert event == {"event": "backend up", "level": "info", "backend": "a:8000", "error": "x"}
 
 
-@pytest.mark.usefixtures("_structlog_restored")
 def test_events_for_people(capsys: pytest.CaptureFixture[str]) -> None:
     """On the console an event is one plain line with its facts."""
     configure(LogConfig(format="console"))
@@ -140,7 +142,6 @@ def test_events_for_people(capsys: pytest.CaptureFixture[str]) -> None:
     assert text.count("\n") == 1
 
 
-@pytest.mark.usefixtures("_structlog_restored")
 @pytest.mark.parametrize("format", ["console", "json"])
 def test_tracebacks_do_not_show_prompts(
     capsys: pytest.CaptureFixture[str], format: Literal["console", "json"]

@@ -5,15 +5,11 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
-import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from paceline.proxy.config import Config, TracingConfig
-from paceline.proxy.process import load
-from paceline.proxy.process.load import ConfigError, load_config
 from tests.proxy.collector import collecting
 from tests.proxy.scripted import SSE_HEAD, Conversation, chunked, engine, reply
 from tests.proxy.whole import MODELS, backend, whole
@@ -163,30 +159,3 @@ def test_off_it_is_not_even_imported() -> None:
     code = "import sys, paceline.proxy.process.life; print('opentelemetry' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
-
-
-@pytest.mark.parametrize(
-    ("toml", "message"),
-    [
-        ("sample = 1.5", "at most 1"),
-        ("sample = -0.1", "at least 0"),
-        ('endpoint = "127.0.0.1:4318"', "expected http://"),
-    ],
-)
-def test_wrong_settings_are_refused(tmp_path: Path, toml: str, message: str) -> None:
-    """One line says what is the matter."""
-    file = tmp_path / "p.toml"
-    file.write_text(f"[tracing]\n{toml}\n")
-    with pytest.raises(ConfigError, match=message):
-        load_config(file)
-
-
-def test_the_extra_is_named_where_it_is_missing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """An endpoint without OpenTelemetry installed is an error at the start."""
-    monkeypatch.setattr(load, "_installed", lambda name: False)
-    file = tmp_path / "p.toml"
-    file.write_text('[tracing]\nendpoint = "http://127.0.0.1:4318/v1/traces"\n')
-    with pytest.raises(ConfigError, match=r"paceline\[otel\]"):
-        load_config(file)

@@ -10,7 +10,8 @@ import pytest
 
 from paceline.proxy.config import UpstreamConfig
 from paceline.proxy.upstream.address import Address
-from paceline.proxy.upstream.pool import ConnectFailed, Connection, Pool
+from paceline.proxy.upstream.connection import Connection
+from paceline.proxy.upstream.pool import ConnectFailed, Pool
 from tests.proxy.rig import free_port
 from tests.proxy.scripted import Conversation, Scripted, engine
 

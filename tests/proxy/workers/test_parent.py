@@ -12,6 +12,7 @@ from msgspec import structs
 
 from paceline.proxy.config import Config, LimitsConfig, ServerConfig, TenantLimits
 from paceline.proxy.serving.ratio import START
+from paceline.proxy.serving.stored import Kept
 from paceline.proxy.telemetry import log
 from paceline.proxy.workers.parent import portion
 from tests.proxy.scripted import Conversation, engine, reply
@@ -116,6 +117,23 @@ async def test_workers_follow_changes_of_the_fleet() -> None:
                 await asyncio.sleep(0)
             await proxy.parent.hub.gather_counts()
             assert all("e0" not in worker.part.gateway.directory for worker in proxy.workers)
+
+
+async def test_every_worker_knows_where_a_response_is() -> None:
+    """Whichever was asked for it: the next one may be asked what follows."""
+
+    async def responding(conversation: Conversation) -> None:
+        while True:
+            head, _ = await conversation.request()
+            made = head.startswith("POST")
+            await conversation.say(reply(b'{"id":"resp_1"}') if made else MODELS)
+
+    async with engine(responding) as one, crewed(config(one.port)) as proxy:
+        await proxy.ask("POST", "/v1/responses", {"model": "m", "input": "a"})
+        for _ in range(2):  # to the parent, and from there
+            await proxy.parent.hub.gather_counts()
+        known = [worker.part.gateway.stored.find("resp_1") for worker in proxy.workers]
+        assert known == [Kept("resp_1", "e0", None)] * 2
 
 
 async def test_workers_follow_a_reload() -> None:
