@@ -3,17 +3,18 @@
     python -m bench.fleet [--proxies 4] [--backends 4]
 
 Each proxy has a scheduler of its own. What one sends to an engine, and how that goes on, the others
-hear in batches: every `interval`, 1 ms later. They take it for a request of theirs that is there
-already. With `homes`, a request is decided by the proxy that its prefix belongs to, wherever it
-came in. Engines are models of vLLM and SGLang (Llama-3.1-8B on an H100, a KV pool of 65,536
-tokens); the workloads are as in `bench.policies`, times the engines. docs/fleet.md has the design.
+hear in batches, 1 ms later: every `interval`, and at once of what is large. They take it for a
+request of theirs that is there already. With `homes`, a request is decided by the proxy that its
+prefix belongs to, wherever it came in. Engines are models of vLLM and SGLang (Llama-3.1-8B on an
+H100, a KV pool of 65,536 tokens, 30,000 for `small`); the workloads are as in `bench.policies`,
+times the engines. docs/fleet.md has the design.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from math import floor
+from math import inf
 from random import Random
 
 import click
@@ -21,8 +22,18 @@ import click
 from bench.virtual import KV_TOKENS, PRESET
 from paceline.engines.model.engine import EngineConfig, ModelKind
 from paceline.policies.registry import load
+from paceline.proxy.fleet.member import QUICK_SECONDS
+from paceline.proxy.fleet.outbox import LARGE_TOKENS
 from paceline.scheduler.config import SchedulerConfig
-from paceline.scheduler.events import Action, Arrived, Dispatch, Event, ProxiesChanged, Sent
+from paceline.scheduler.events import (
+    Action,
+    Arrived,
+    Dispatch,
+    Event,
+    FirstByte,
+    ProxiesChanged,
+    Sent,
+)
 from paceline.scheduler.scheduler import Scheduler
 from paceline.scheduler.types import Request
 from paceline.sim.arrivals import at_once, gaps, spaced
@@ -34,6 +45,8 @@ from paceline.sim.workload import Workload
 SEED = 1
 LATENCY = 0.001
 """Seconds from one proxy over the store to another, in one data centre."""
+SMALL_TOKENS = 30_000
+"""The pool of each engine for `small`: 14 of the 20 families for each."""
 HOME_BLOCKS = 8
 """Blocks of a prompt that say where it belongs: a thousand tokens. What all prompts begin with is
 less, and must not bring all of them to one proxy."""
@@ -63,8 +76,13 @@ class Fleet:
         self._turn = 0
         self._owner: dict[str, int] = {}
         self._requests: dict[str, Request] = {}
-        self._news: deque[tuple[float, int, Event]] = deque()
-        self.messages = 0
+        self._large: set[str] = set()
+        self._untold: list[list[Event]] = [[] for _ in made]
+        """What each has not told yet."""
+        self._told_at = [-inf] * proxies
+        self._due = [inf] * proxies
+        """When each tells."""
+        self._news: deque[tuple[float, int, list[Event]]] = deque()
 
     def handle(self, event: Event, now: float) -> list[Action]:
         """Let whom it concerns decide, after whatever they have heard by now."""
@@ -78,12 +96,14 @@ class Fleet:
                 actions += self._said(k, peer.handle(event, now), now)
             return actions
         if not isinstance(event, Arrived):
-            self._publish(owner, event, now)
+            large = isinstance(event, FirstByte) and event.id in self._large
+            self._publish(owner, event, now, large=large)
         return actions + self._said(owner, self._peers[owner].handle(event, now), now)
 
     def deadline(self) -> float | None:
         """The next deadline of any, or the next news."""
         times = [at for peer in self._peers if (at := peer.deadline()) is not None]
+        times += [at for at in self._due if at < inf]
         return min([*times, *(news[0] for news in list(self._news)[:1])], default=None)
 
     def _decider_of(self, request: Request) -> int:
@@ -94,25 +114,36 @@ class Fleet:
 
     def _deliver(self, now: float) -> list[Action]:
         actions: list[Action] = []
+        for k, due in enumerate(self._due):
+            if due <= now:
+                self._tell(k, now)
         while self._news and self._news[0][0] <= now:
-            _, source, news = self._news.popleft()
+            _, source, batch = self._news.popleft()
             for k, peer in enumerate(self._peers):
-                if k != source:
+                for news in batch if k != source else ():
                     actions += self._said(k, peer.handle(news, now), now)
         return actions
+
+    def _tell(self, k: int, now: float) -> None:
+        self._news.append((now + LATENCY, k, self._untold[k]))
+        self._untold[k], self._told_at[k], self._due[k] = [], now, inf
 
     def _said(self, k: int, actions: list[Action], now: float) -> list[Action]:
         for action in actions:
             if isinstance(action, Dispatch):
-                self._publish(k, Sent(self._requests[action.id], action.backend), now)
+                request = self._requests[action.id]
+                large = request.prompt_tokens - action.cached_tokens >= LARGE_TOKENS
+                if large:
+                    self._large.add(request.id)
+                self._publish(k, Sent(request, action.backend), now, large=large)
         return actions
 
-    def _publish(self, k: int, news: Event, now: float) -> None:
+    def _publish(self, k: int, news: Event, now: float, *, large: bool) -> None:
         if self._interval is None or len(self._peers) == 1:
             return
-        due = now if not self._interval else (floor(now / self._interval) + 1) * self._interval
-        self._news.append((due + LATENCY, k, news))
-        self.messages += 1
+        self._untold[k].append(news)
+        wait = min(QUICK_SECONDS, self._interval) if large else self._interval
+        self._due[k] = min(self._due[k], max(now, self._told_at[k] + wait))
 
 
 def workloads(backends: int) -> Iterator[tuple[str, Callable[[], Workload]]]:
@@ -125,16 +156,18 @@ def workloads(backends: int) -> Iterator[tuple[str, Callable[[], Workload]]]:
     yield "p45", lambda: spaced(generate(p45, SEED), _poisson(45.0 * backends))
     chat = Chat(sessions=100 * backends, think=5.0)
     yield "chat", lambda: spaced(generate(chat, SEED), _poisson(4.0 * backends))
+    small = Gsp(groups=20 * backends, members=10, unique=100, output=16)
+    yield "small", lambda: spaced(generate(small, SEED), _poisson(30.0 * backends))
 
 
 def _poisson(rate: float) -> Iterator[float]:
     return gaps("poisson", rate, 1.0, Random(SEED))
 
 
-def engine(kind: ModelKind) -> EngineConfig:
+def engine(kind: ModelKind, kv_tokens: int = KV_TOKENS) -> EngineConfig:
     """The engine model of this kind."""
     time = PRESET[kind].vllm if kind == "vllm" else PRESET[kind].sglang
-    return EngineConfig(kind=kind, time=time, kv_tokens=KV_TOKENS)
+    return EngineConfig(kind=kind, time=time, kv_tokens=kv_tokens)
 
 
 @click.command()
@@ -152,7 +185,8 @@ def main(proxies: int, backends: int, kinds: str, only: str) -> None:
         for name, workload in workloads(backends):
             if only and name not in only.split(","):
                 continue
-            model = engine("vllm" if kind == "vllm" else "sglang")
+            kv_tokens = SMALL_TOKENS if name == "small" else KV_TOKENS
+            model = engine("vllm" if kind == "vllm" else "sglang", kv_tokens)
             config = RunConfig(engine=model, backends=backends)
             for count, (interval, homes) in [(1, (None, False)), *((proxies, s) for s in SHARING)]:
                 rows = simulate(config, workload(), Fleet(count, interval, homes)).rows

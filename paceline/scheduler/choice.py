@@ -93,7 +93,8 @@ class Choice:
         return found
 
     def place(self, entry: Entry, wanting: dict[str, Backend], anywhere: bool = False) -> Placed:
-        """Decide about one request; `anywhere` lifts its tie to a warm but busy backend."""
+        """Decide about one request; with `anywhere` it is not tied to a warm but busy backend, and
+        waits for no turn of this proxy's."""
         candidates = self._candidates(entry, wanting)
         serving = self._fleet.serving(entry.request.model)
         there = _there(entry) if len(serving) > 1 else {}
@@ -109,7 +110,7 @@ class Choice:
             return Placed()
         if (leader := self._leader(entry, backend)) is not None:
             return Placed(leader=leader)
-        if not backend.fits(entry):
+        if not backend.fits(entry, turn=anywhere or backend.turn_at <= self._view.now):
             return Placed(busy=backend, full=backend)
         return Placed(backend)
 

@@ -21,6 +21,11 @@ RATE_STEP = 1.5
 than assumed is known after 8 reports, 4 s."""
 
 
+TURN_SECONDS = 0.05
+"""How long a backend that has run out of work is left to the proxy that fed it last: some ten times
+as long as the others need to hear of large work (docs/fleet.md)."""
+
+
 class Backend:
     """One engine: its facts, its cache and the requests in flight there."""
 
@@ -41,6 +46,8 @@ class Backend:
         self._clear_at = 0.0
         self.proxies = 1
         """How many feed it."""
+        self.turn_at = 0.0
+        """Until then the proxy that fed it last goes first; past if that is this one."""
         self.id = spec.id
         self.spec = spec
         self.update(spec)
@@ -77,13 +84,13 @@ class Backend:
             return False
         return hungry or self.prefill_tokens < self._feed_tokens
 
-    def fits(self, entry: Entry) -> bool:
+    def fits(self, entry: Entry, turn: bool = True) -> bool:
         """Whether its work fits into the feed target, and its KV beside that of those in flight.
 
-        The work counts for each proxy once: the others send as much at the same time, which is
-        heard of too late.
+        With nothing waiting there anything fits, in this proxy's `turn`. Work counts for each proxy
+        once: the others send as much at the same time, which is heard of too late.
         """
-        if not self._unstarted:
+        if turn and not self._unstarted:
             return True
         work = entry.request.prompt_tokens - entry.match.get(self.id, 0)
         if self.prefill_tokens + work * self.proxies > self._feed_tokens:
@@ -122,7 +129,7 @@ class Backend:
         blind = self.blind
         while blind and next(iter(blind)).starts_at <= now:
             entry, _ = blind.popitem(last=False)
-            self._start(entry)
+            self._start(entry, now)
             if not entry.computed:
                 changed |= self.cache.computed(entry)
         return changed
@@ -138,7 +145,7 @@ class Backend:
         late = [e for e in had[:split] if e in self._unstarted]
         early = [e for e in had[split:] if e not in self._unstarted]
         for entry in late:
-            self._start(entry)
+            self._start(entry, now)
         if early:
             self.prefill_rate.value /= RATE_STEP
             for entry in early:
@@ -162,7 +169,7 @@ class Backend:
             changed = self._ended_unseen(entry, now)
         elif output_tokens is not None and not entry.computed:
             changed = self.cache.computed(entry)
-        self._start(entry)
+        self._start(entry, now)
         self.blind.pop(entry, None)
         changed |= self.cache.land(entry, output_tokens, answered)
         return changed
@@ -193,12 +200,14 @@ class Backend:
         entry.starts_at = self._clear_at = begins + entry.prefill_tokens / self.prefill_rate.value
         entry.work = self.prefill_tokens
 
-    def _start(self, entry: Entry) -> None:
+    def _start(self, entry: Entry, now: float) -> None:
         if entry in self._unstarted:
             del self._unstarted[entry]
             self.prefill_tokens -= entry.prefill_tokens
             if not self._unstarted:
                 self._clear_at = 0.0
+                others = entry.peers and self.proxies > 1
+                self.turn_at = now + TURN_SECONDS if others else 0.0
 
     def _ended_unseen(self, entry: Entry, now: float) -> Entries:
         """An answer in one piece: its prefill took no longer than all of it."""
@@ -209,11 +218,11 @@ class Backend:
 
     def _computed(self, entry: Entry, now: float) -> Entries:
         """Its prompt is computed, and so are earlier ones whose first byte cannot be seen."""
-        self._start(entry)
+        self._start(entry, now)
         changed: Entries = {} if entry.computed else self.cache.computed(entry)
         while self.blind and next(iter(self.blind)).dispatched_at < entry.dispatched_at:
             earlier, _ = self.blind.popitem(last=False)
-            self._start(earlier)
+            self._start(earlier, now)
             if not earlier.computed:
                 changed |= self.cache.computed(earlier)
         if self._unstarted:
@@ -232,7 +241,8 @@ class Fleet:
         self._backends: dict[str, Backend] = {}
         self.all: list[Backend] = []
         """The same as iteration gives."""
-        self._proxies = 1
+        self.proxies = 1
+        """How many feed the backends."""
         self._serving: dict[str, list[Backend]] = {}
         """By model, as asked for since the last change."""
 
@@ -253,15 +263,16 @@ class Fleet:
             return backend.update(spec)
         cache = Residency(spec.id, self._trie, self._config.recent_requests)
         backend = self._backends[spec.id] = Backend(spec, cache, self._config)
-        backend.proxies = self._proxies
+        backend.proxies = self.proxies
         self.all.append(backend)
         return {}
 
     def share(self, proxies: int) -> list[Backend]:
         """So many proxies feed the backends; returns these."""
-        self._proxies = proxies
+        self.proxies = proxies
         for backend in self.all:
             backend.proxies = proxies
+            backend.turn_at = 0.0
         return self.all
 
     def remove(self, id: str) -> Entries:

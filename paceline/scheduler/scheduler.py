@@ -12,7 +12,9 @@ Rules:
 5. The first request that does not fit into a backend's KV room closes that backend for those behind
    it: letting smaller ones pass evicts what is about to be hit (sglang#394).
 6. While nobody waits, an arrival is placed and sent without entering a queue, to the same effect.
-7. What another proxy sent takes room and may lead; no policy and no limit counts it.
+7. What another proxy sent takes room and may lead; no policy and no limit counts it. Where its
+   request was the last to start, that proxy goes first for a moment, but for what is overdue and
+   what fits beside as much from each proxy.
 """
 
 from __future__ import annotations
@@ -374,7 +376,7 @@ class Scheduler:
 
     def _feed_hungry(self, queue: WaitQueue, wanting: dict[str, Backend], now: float) -> None:
         """A backend with nothing to do takes the oldest of those that wait for a busier one."""
-        for backend in [b for b in wanting.values() if b.hungry]:
+        for backend in [b for b in wanting.values() if b.hungry and b.turn_at <= now]:
             elders = queue.elders(self._view)
             entry = next((e for e in elders if self._choice.may_move(e, backend)), None)
             if entry is not None:

@@ -108,12 +108,20 @@ class Waiting:
         """
         if now == self._settled_at:
             return
+        if self._fleet.proxies > 1:
+            self._turn(now)
         self._settled_at = now
         for backend in self._fleet.all:
             blind = backend.blind
             if blind and next(iter(blind)).starts_at <= now:
                 self.open(backend.id)
                 self.rerank(backend.settle(now))
+
+    def _turn(self, now: float) -> None:
+        """Where the moment of the proxy that went first is over, others may."""
+        for backend in self._fleet.all:
+            if self._settled_at < backend.turn_at <= now:
+                self.open(backend.id)
 
     def release_late(self, now: float) -> None:
         """Followers run out of patience with a leader that shows no sign of life."""
@@ -133,4 +141,6 @@ class Waiting:
         for backend in self._fleet.all:
             if backend.blind and backend.settles_at() < soonest:
                 soonest = backend.settles_at()
+            if self._view.now < backend.turn_at < soonest:
+                soonest = backend.turn_at
         return soonest

@@ -23,7 +23,7 @@ from tests.real.proxy import MAIN
 READY_SECONDS = 60.0
 PASSWORD = "a-password"
 ENV = {"FLEET_SECRET": "the same for all", "FLEET_PASSWORD": PASSWORD}
-KV_TOKENS = "60000"
+KV_TOKENS = 60_000
 """Of an engine: 28 of the families below. All fit, if none is computed twice without need."""
 FAMILIES = 40
 
@@ -99,7 +99,9 @@ class Fleet:
 
 
 @asynccontextmanager
-async def fleet(folder: Path, proxies: int) -> AsyncIterator[Fleet]:
+async def fleet(
+    folder: Path, proxies: int, kind: str = "vllm", kv_tokens: int = KV_TOKENS
+) -> AsyncIterator[Fleet]:
     """So many proxies that have heard each other, before the same two engines."""
     async with AsyncExitStack() as stack:
         store = Store(folder)
@@ -107,7 +109,7 @@ async def fleet(folder: Path, proxies: int) -> AsyncIterator[Fleet]:
         stack.callback(store.kill)
         ports = [free_port(), free_port()]
         for port in ports:
-            options = ["--kind", "vllm", "--port", str(port), "--kv-tokens", KV_TOKENS]
+            options = ["--kind", kind, "--port", str(port), "--kv-tokens", str(kv_tokens)]
             _run(folder, stack, "emulate", *options)
         urls = [_serve(folder, stack, store, ports) for _ in range(proxies)]
         made = Fleet(urls, store)

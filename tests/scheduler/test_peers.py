@@ -22,7 +22,7 @@ from paceline.scheduler.events import (
     Sent,
     Tick,
 )
-from paceline.scheduler.policy import Policy
+from paceline.scheduler.policy import Policy, View
 from paceline.scheduler.snapshot import BackendSnapshot
 from paceline.scheduler.types import Request, Usage
 from tests.scheduler.dialogue import Talk, backend, request
@@ -127,6 +127,67 @@ def test_proxies_share_the_feed_target() -> None:
     assert talk.say(ProxiesChanged(2), 0.1) == ""
     assert talk.say(BackendChanged(*large("b")), 0.2) == ""
     assert talk.arrive("third", "c" * 80, 0.2) == "third->b"
+
+
+def test_who_fed_a_backend_last_goes_first() -> None:
+    """What a peer fed is left to it for a moment, small work excepted; then anybody may go."""
+    talk = Talk(*large("a"), policy=Lpm())
+    talk.say(ProxiesChanged(4), 0.0)
+    hear(talk, "p.0.1", "p" * 30)
+    assert talk.first_byte("p.0.1", 1.0) == ""
+    assert talk.arrive("cold", "c" * 30, 1.01) == ""
+    assert talk.arrive("warm", "p" * 30, 1.02) == "warm->a"
+    assert talk.first_byte("warm", 1.03) == "cold->a"
+    hear(talk, "p.0.2", "q" * 30, at=1.04)
+    talk.first_byte("cold", 2.0)
+    talk.first_byte("p.0.2", 2.0)
+    assert talk.arrive("next", "n" * 30, 2.01) == ""
+    assert talk.scheduler.deadline() == pytest.approx(2.05)
+    assert talk.say(Tick(), 2.04) == ""
+    assert talk.say(Tick(), 2.05) == "next->a"
+
+
+def test_nothing_waits_for_the_turn_of_proxies_that_are_gone() -> None:
+    """Alone again, this proxy feeds all; with others, a backend of its own moves at once."""
+    talk = Talk(*large("a"), policy=Lpm())
+    talk.say(ProxiesChanged(2), 0.0)
+    hear(talk, "p.0.1", "p" * 60)
+    talk.first_byte("p.0.1", 1.0)
+    assert talk.arrive("cold", "c" * 60, 1.01) == ""
+    assert talk.say(ProxiesChanged(1), 1.02) == "cold->a"
+    hear(talk, "p.0.2", "q" * 60, at=1.03)
+    talk.first_byte("cold", 1.04)
+    talk.say(Failed("p.0.2"), 1.05)
+    assert talk.arrive("more", "m" * 60, 1.05) == "more->a"
+
+
+def test_no_backend_is_taken_over_out_of_turn() -> None:
+    """Who waits for a warm but busy backend is not moved to one that another proxy feeds next."""
+    talk = Talk(*large("a", "b"), policy=Lpm())
+    talk.say(ProxiesChanged(4), 0.0)
+    hear(talk, "p.0.1", "w" * 30)
+    talk.first_byte("p.0.1", 0.5)
+    hear(talk, "p.0.2", "x" * 95, at=0.6)
+    hear(talk, "p.0.3", "y" * 30, to="b", at=0.6)
+    talk.first_byte("p.0.3", 1.0)
+    assert talk.arrive("mine", "w" * 30, 1.01) == ""
+    assert talk.say(Tick(), 1.05) == "mine->b"
+
+
+class Aged(Lpm):
+    """Everybody is overdue after a second."""
+
+    def overdue(self, request: Request, view: View) -> bool:
+        return view.now >= request.arrived_at + 1.0
+
+
+def test_what_is_overdue_waits_for_no_turn() -> None:
+    """A proxy that others always get ahead of serves its oldest all the same."""
+    talk = Talk(*large("a"), policy=Aged())
+    talk.say(ProxiesChanged(4), 0.0)
+    hear(talk, "p.0.1", "p" * 30)
+    assert talk.arrive("old", "o" * 30, 0.1) == ""
+    assert talk.first_byte("p.0.1", 1.2) == "old->a"
 
 
 def test_a_backend_that_goes_takes_peers_requests_along() -> None:

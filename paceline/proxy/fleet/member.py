@@ -19,6 +19,9 @@ from paceline.scheduler.types import Request
 
 BEAT_SECONDS = 1.0
 """Longest time without a batch, if there is nothing to tell."""
+QUICK_SECONDS = 0.005
+"""Shortest time between batches, however much there is that others should hear at once: 200 of them
+take 4% of a core to append."""
 LIST_SECONDS = 5.0
 """How often all that is in flight is listed."""
 RETRY_SECONDS = 0.5
@@ -81,6 +84,7 @@ class Member:
         """When batches were appended that have not come back."""
         self._listed_at = 0.0
         self._beat_at = 0.0
+        self._quick_at = 0.0
         self.proxy = secrets.token_hex(6)
         self.outbox = Outbox(self.proxy, request, self._full.set)
         self.peers = Peers(self.proxy)
@@ -116,8 +120,10 @@ class Member:
         """One batch after another, while there is something to tell."""
         with suppress(TimeoutError):
             await asyncio.wait_for(self._full.wait(), self._interval)
+        await asyncio.sleep(max(0.0, self._quick_at - self._loop.time()))
         self._full.clear()
         now = self._loop.time()
+        self._quick_at = now + min(QUICK_SECONDS, self._interval)
         talks = len(self.outbox) or self.peers.asks or self.peers.asked or self.outbox.alone
         if talks or now >= self._beat_at:
             await self._append(now)

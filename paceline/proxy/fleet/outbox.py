@@ -13,6 +13,9 @@ from paceline.scheduler.types import Request
 
 BATCH_BYTES = 65_536
 """A batch goes out early when it is so large: about 400 requests."""
+LARGE_TOKENS = 512
+"""Uncached prompt from which the others hear at once that it was sent and that it is computed: what
+they must not compute, too (as `follower_min_tokens`)."""
 ENDED_BYTES = 30
 """Of an `Ended` or a `First` and its share of the batch, at most, without keys."""
 SENT_BYTES = 60
@@ -23,6 +26,8 @@ class Open(Struct):
     """A request of this proxy that a backend has."""
 
     sent: Sent
+    large: bool
+    """Of which the others hear at once."""
     begun: bool = False
 
 
@@ -32,7 +37,8 @@ class Outbox:
     def __init__(
         self, proxy: str, request: Callable[[str], Request | None], full: Callable[[], None]
     ) -> None:
-        """`request` finds one that runs by its id; `full` is called when there is enough."""
+        """`request` finds one that runs by its id; `full` is called when there is enough, or
+        something large."""
         self.proxy = proxy
         self.run = 0
         self.number = -1
@@ -92,7 +98,7 @@ class Outbox:
         one = self._open[number]
         if isinstance(event, events.FirstByte):
             one.begun = True
-            self._tell(First(number), ENDED_BYTES)
+            self._tell(First(number), ENDED_BYTES, at_once=one.large)
             return
         self._forget(event.id, number)
         news = ended(number, event, len(one.sent.prefix))
@@ -111,18 +117,19 @@ class Outbox:
         self._count += 1
         self._numbers[action.id] = self._count
         sent = told(self._count, action.backend, request)
-        self._open[self._count] = Open(sent)
-        self._tell(sent, SENT_BYTES + KEY_BYTES * len(sent.prefix))
+        large = request.prompt_tokens - action.cached_tokens >= LARGE_TOKENS
+        self._open[self._count] = Open(sent, large)
+        self._tell(sent, SENT_BYTES + KEY_BYTES * len(sent.prefix), at_once=large)
 
     def _forget(self, id: str, number: int) -> None:
         del self._numbers[id], self._open[number]
 
-    def _tell(self, news: News, size: int) -> None:
+    def _tell(self, news: News, size: int, *, at_once: bool = False) -> None:
         if self.alone:
             return
         self._news.append(news)
         self._bytes += size
-        if self._bytes >= BATCH_BYTES:
+        if at_once or self._bytes >= BATCH_BYTES:
             self._full()
 
     def _clear(self) -> None:

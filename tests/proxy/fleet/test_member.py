@@ -29,14 +29,14 @@ from tests.scheduler.dialogue import request
 class Peer:
     """A member with what it told its driver."""
 
-    def __init__(self, stream: Stream) -> None:
+    def __init__(self, stream: Stream, interval: float) -> None:
         self.ear = Ear()
         self.end = End(stream)
         self.requests: dict[str, Request] = {}
-        self.member = Member(self.end, self.ear, self.requests.get, 0.005)
+        self.member = Member(self.end, self.ear, self.requests.get, interval)
 
-    def send(self, id: str) -> None:
-        self.requests[id] = made = request(id, "ab")
+    def send(self, id: str, prefix: str = "ab") -> None:
+        self.requests[id] = made = request(id, prefix)
         self.member.note(Arrived(made), [Dispatch(id, "b", 0, 0.0, "direct")])
 
 
@@ -50,9 +50,11 @@ def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @asynccontextmanager
-async def fleet(stream: Stream, size: int = 2) -> AsyncIterator[list[Peer]]:
+async def fleet(
+    stream: Stream, size: int = 2, interval: float = 0.005
+) -> AsyncIterator[list[Peer]]:
     """So many members that have heard each other."""
-    peers = [Peer(stream) for _ in range(size)]
+    peers = [Peer(stream, interval) for _ in range(size)]
     for peer in peers:
         peer.member.start()
     try:
@@ -70,6 +72,14 @@ async def joined(peer: Peer, size: int) -> None:
     while not peer.ear.events or len(peer.member.peers) + 1 != size:
         await peer.ear.until(ProxiesChanged)
         await asyncio.sleep(0.002)
+
+
+async def test_large_work_is_heard_at_once() -> None:
+    """Four pieces, one after the other, within the time of one batch."""
+    async with fleet(Stream(), interval=0.4) as (here, there), asyncio.timeout(0.4):
+        for count in range(1, 5):
+            here.send(f"r{count}", "abcdefg")
+            await there.ear.until(Sent, count)
 
 
 async def test_what_one_sends_all_hear() -> None:
@@ -94,7 +104,7 @@ async def test_who_comes_later_hears_what_runs() -> None:
         one.send("r")
         one.member.note(FirstByte("r"), [])
         await two.ear.until(FirstByte)
-        late = Peer(stream)
+        late = Peer(stream, 0.005)
         late.member.start()
         [sent] = await late.ear.until(Sent)
         await late.ear.until(FirstByte)

@@ -21,11 +21,13 @@ class Told:
         self.outbox = Outbox("p", self.requests.get, self._fill)
         self.outbox.alone = False
 
-    def send(self, id: str, prefix: str = "ab", event: Event | None = None) -> None:
+    def send(
+        self, id: str, prefix: str = "ab", event: Event | None = None, cached: int = 0
+    ) -> None:
         """A request is dispatched."""
         self.requests[id] = request(id, prefix)
         arrived = event or events.Arrived(self.requests[id])
-        self.outbox.note(arrived, [Dispatch(id, "b", 0, 0.0, "direct")])
+        self.outbox.note(arrived, [Dispatch(id, "b", cached, 0.0, "direct")])
 
     def batch(self, *, everything: bool = False) -> Batch:
         return self.outbox.batch(asks=False, everything=everything, running=False)
@@ -124,5 +126,19 @@ def test_a_large_batch_goes_early(told: Told) -> None:
     """64 kB are some 400 requests of 10 blocks."""
     for number in range(500):
         assert not told.full or number > 350
-        told.send(f"r{number}", "abcdefghij")
+        told.send(f"r{number}", "abcdefghij", cached=1000)
     assert told.full
+
+
+def test_large_work_is_told_at_once(told: Told) -> None:
+    """That it was sent and that it is computed; what is small or cached waits for its time."""
+    told.send("small")
+    told.outbox.note(FirstByte("small"), [])
+    assert told.full == 0
+    told.send("large", "abcdef")
+    assert told.full == 1
+    told.outbox.note(FirstByte("large"), [])
+    assert told.full == 2
+    told.outbox.note(Finished("large"), [])
+    told.send("warm", "abcdef", cached=500)
+    assert told.full == 2
