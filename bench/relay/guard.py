@@ -30,9 +30,9 @@ VERSION = (3, 11)
 BYTECODES = {"json32": 8680, "big32": 9440, "burst32": 11320, "paced32": 13000}
 """Most that a request may execute: 5% above what was counted; four counts differed by 0.3%."""
 RATIO = 10.4
-"""Most CPU that a 2 kB JSON request may take, in times the reference's. Runs of one relay gave medians
-from 6.7 to 8.9 on one machine in one day; this lies 17% above the highest: a backstop, for C code
-and system calls alone."""
+"""Most CPU that a 2 kB JSON request may take, in times the reference's. Runs of one relay gave
+medians from 6.7 to 8.9 on one machine in one day; this lies 17% above the highest: a backstop, for
+C code and system calls alone."""
 ROUNDS = 7
 SCENARIO = Scenario(name="guard", connections=16, warm=100, window=700)
 
