@@ -126,7 +126,9 @@ class Proxy:
             ready=self._ready,
             metrics=lambda: (self._metrics.render(), CONTENT_TYPE),
             state=self._state,
-            dashboard=Dashboard(lambda: self._boards.state(self.driver.now())),
+            dashboard=Dashboard(
+                lambda: self._boards.state(self.driver.now()), lambda: self._seen().recording
+            ),
         )
 
     async def close(self) -> None:

@@ -15,6 +15,7 @@ from paceline.proxy.telemetry.record import Record
 from paceline.proxy.ui.condition import condition_of, findings
 from paceline.proxy.ui.history import SLOT_SECONDS, WINDOW_SECONDS, History, total
 from paceline.proxy.ui.ledger import Ledger
+from paceline.proxy.ui.report import beside, written_at
 from paceline.proxy.ui.views import BackendState, Board, WhatIf, Work
 from paceline.proxy.upstream.directory import Directory
 from paceline.scheduler.events import Action
@@ -127,7 +128,8 @@ class Boards:
 
 def what_if(now: Now, backends: list[BackendState]) -> WhatIf:
     """The commands that play what happens here under other policies, on as many engines."""
-    file = shlex.quote(now.recording or "events.jsonl")
+    recording = now.recording or "events.jsonl"
+    file, report = shlex.quote(recording), shlex.quote(beside(recording))
     kinds = [state.kind for state in backends if state.kind in ("vllm", "sglang")]
     engine = max(sorted(set(kinds)), key=kinds.count, default="vllm")
     pools = [state.now.kv_tokens for state in backends if state.now.kv_tokens]
@@ -135,11 +137,12 @@ def what_if(now: Now, backends: list[BackendState]) -> WhatIf:
     others = [name for name in ("fcfs", "lpm", "auto") if name != now.policy]
     simulate = (
         f"paceline sim --trace {file} --policy {','.join([now.policy, *others])}"
-        f" --backends {max(1, len(backends))} --engine {engine}{room} --report what-if.html"
+        f" --backends {max(1, len(backends))} --engine {engine}{room} --report {report}"
     )
     record = f"paceline serve -c paceline.toml --record {file}"
     commands = [simulate] if now.recording else [record, simulate]
-    return WhatIf(recording=now.recording, commands=commands)
+    report_at = written_at(now.recording)
+    return WhatIf(recording=now.recording, commands=commands, report_at=report_at)
 
 
 def _unknown(id: str) -> BackendSnapshot:

@@ -1,4 +1,4 @@
-"""Serves the dashboard: one page with style and script inside, and the state that it asks for."""
+"""Serves the dashboard: one page with style and script inside, its state, and a report beside."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ from msgspec import Struct
 
 from paceline.proxy.access.admission import DASHBOARD
 from paceline.proxy.http.request import Reply, Request
+from paceline.proxy.ui import report
 
 PATH = DASHBOARD
 STATE = f"{PATH}/state"
-PATHS = frozenset((PATH, f"{PATH}/", STATE))
+REPORT = f"{PATH}/what-if"
+PATHS = frozenset((PATH, f"{PATH}/", STATE, REPORT))
 SCRIPTS = ("dom.js", "words.js", "charts.js", "trie.js", "panels.js", "page.js")
 """In the order in which they build on one another."""
 ALWAYS = {
@@ -40,15 +42,21 @@ class Page(Struct, frozen=True):
 
 
 class Dashboard:
-    """Answers GET and HEAD for `PATHS`; `state` makes the JSON of `STATE`."""
+    """Answers GET and HEAD for `PATHS`: `state` makes the JSON of `STATE`, and `recording` tells of
+    which file the report is shown."""
 
-    def __init__(self, state: Callable[[], bytes]) -> None:
+    def __init__(
+        self, state: Callable[[], bytes], recording: Callable[[], str | None] = lambda: None
+    ) -> None:
         self._state = state
+        self._recording = recording
 
     def answer(self, request: Request) -> Reply:
-        """The page, not again for who has it, or the state."""
+        """The page, not again for who has it, the state, or the report."""
         if request.path == STATE:
             return Reply(200, self._state(), headers={**ALWAYS, "Cache-Control": "no-store"})
+        if request.path == REPORT:
+            return report.answer(self._recording())
         if request.path != PATH:
             return Reply(308, b"", headers={"Location": "../ui"})  # relative links start at PATH
         known = request.message.headers.get("If-None-Match", "")

@@ -111,6 +111,8 @@ class WhatIf(Struct, kw_only=True):
     recording: str | None
     """The file that is being written; None without `--record`."""
     commands: list[str]
+    report_at: float | None
+    """Unix seconds when the report beside the recording was written; None without one."""
 
 
 class Board(Struct, kw_only=True):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+from pathlib import Path
 from typing import Any
 
 from paceline.policies.lpm import Lpm
@@ -80,13 +82,23 @@ def test_the_what_if_is_a_command() -> None:
     (command,) = recorded["commands"]
     assert command == (
         "paceline sim --trace '/var/log/my events' --policy lpm,fcfs,auto --backends 1"
-        " --engine vllm --kv-tokens 1000 --report what-if.html"
+        " --engine vllm --kv-tokens 1000 --report '/var/log/my events.html'"
     )
     unrecorded = look(boards(talk.scheduler), 1.0)["what_if"]
     record, simulate = unrecorded["commands"]
     assert record == "paceline serve -c paceline.toml --record events.jsonl"
     assert simulate.startswith("paceline sim --trace events.jsonl ")
     assert "--kv-tokens" not in simulate
+
+
+def test_a_report_beside_the_recording_is_linked(tmp_path: Path) -> None:
+    """With the time at which it was written; as soon as it is there, and not before."""
+    recording = str(tmp_path / "events.jsonl")
+    looked = boards(dialogue.Talk().scheduler, recording=recording)
+    assert look(looked, 1.0)["what_if"]["report_at"] is None
+    (tmp_path / "events.jsonl.html").write_text("<h1>Report</h1>")
+    os.utime(tmp_path / "events.jsonl.html", (1000.0, 1000.0))
+    assert look(looked, 1.0 + FRESH_SECONDS)["what_if"]["report_at"] == 1000.0
 
 
 async def test_a_request_is_seen_on_its_way() -> None:

@@ -109,12 +109,12 @@ function decisions(board) {
   ], board.failures, "");
 }
 
-let shownCommands = "";
+let shownWhatIf = "";
 
-function whatIf({ what_if: { recording, commands } }) {
-  const text = commands.join("\n");
-  if (text === shownCommands) return; // or the button would lose the focus each second
-  shownCommands = text;
+function whatIf({ what_if: { recording, commands, report_at } }) {
+  const text = [report_at, ...commands].join("\n");
+  if (text === shownWhatIf) return; // or the button would lose the focus each second
+  shownWhatIf = text;
   const copy = (command) => {
     const button = h("button", { type: "button" }, "Copy");
     button.addEventListener("click", async () => {
@@ -125,7 +125,9 @@ function whatIf({ what_if: { recording, commands } }) {
   };
   show("what-if",
     h("p", { class: "soft" }, recording
-      ? `What the scheduler is told is recorded to ${recording}. Play it under other policies, and read what-if.html:`
+      ? `What the scheduler is told is recorded to ${recording}. Play it under other policies:`
       : "Record what the scheduler is told (hashes and lengths, no text), then play it under other policies:"),
-    commands.map((command) => h("pre", {}, h("code", {}, command), copy(command))));
+    commands.map((command) => h("pre", {}, h("code", {}, command), copy(command))),
+    report_at && h("p", {}, h("a", { href: "ui/what-if" },
+      `The report of ${new Date(1000 * report_at).toLocaleString()}`)));
 }
