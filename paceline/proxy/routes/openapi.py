@@ -85,7 +85,12 @@ def _paths() -> Json:
             "get": _route("The dashboard", {200: html, 304: {"description": "As it was."}})
         },
         f"{page.PATH}/": {"get": _route("The dashboard, as some write it", {308: moved})},
-        page.REPORT: {"get": _route("The simulator's report of the recording", {200: html})},
+        page.REPORT: {
+            "get": _route(
+                "The simulator's report of the recording",
+                {200: html, 404: _json("There is none.", Error)},
+            )
+        },
         page.STATE: {"get": _route("What the dashboard shows", {200: _json("It all.", Board)})},
         backends: {
             "get": _route("All backends", {200: _json("They are.", BackendList)}),
