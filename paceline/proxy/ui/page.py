@@ -11,6 +11,7 @@ from importlib.resources import files
 from msgspec import Struct
 
 from paceline.proxy.access.admission import DASHBOARD
+from paceline.proxy.http.errors import ApiError, response
 from paceline.proxy.http.request import Reply, Request
 from paceline.proxy.ui import report
 
@@ -26,7 +27,9 @@ ALWAYS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
-"""For the page and for its state (OWASP's list of secure headers)."""
+"""For all that is shown here (OWASP's list of secure headers)."""
+FRESH = ALWAYS | {"Cache-Control": "no-store"}
+HTML = "text/html; charset=utf-8"
 
 
 class Page(Struct, frozen=True):
@@ -54,15 +57,22 @@ class Dashboard:
     def answer(self, request: Request) -> Reply:
         """The page, not again for who has it, the state, or the report."""
         if request.path == STATE:
-            return Reply(200, self._state(), headers={**ALWAYS, "Cache-Control": "no-store"})
+            return Reply(200, self._state(), headers=dict(FRESH))  # others add to it
         if request.path == REPORT:
-            return report.answer(self._recording())
+            return self._report()
         if request.path != PATH:
             return Reply(308, b"", headers={"Location": "../ui"})  # relative links start at PATH
         known = request.message.headers.get("If-None-Match", "")
         made = page()
         status = 304 if made.etag in known or known == "*" else 200
-        return Reply(status, made.body, "text/html; charset=utf-8", dict(made.headers))
+        return Reply(status, made.body, HTML, dict(made.headers))
+
+    def _report(self) -> Reply:
+        body = report.read(self._recording())
+        if body:
+            return Reply(200, body, HTML, FRESH | {"Content-Security-Policy": report.POLICY})
+        error = ApiError(404, "There is no report beside the recording.", reason="not_found")
+        return response(error, "/v1/", {})  # in OpenAI's words, as all of the proxy's own
 
 
 @cache

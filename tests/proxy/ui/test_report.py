@@ -37,9 +37,9 @@ async def test_without_a_report_there_is_none(tmp_path: Path) -> None:
     assert (await ask(tmp_path / "folder")).status == 404
 
 
-def test_a_report_that_is_too_large_is_not_read(tmp_path: Path) -> None:
+async def test_a_report_that_is_too_large_is_not_read(tmp_path: Path) -> None:
     """Reading it would keep requests waiting."""
     with (tmp_path / "events.html").open("wb") as file:
         file.truncate(report.LARGEST + 1)
     assert report.written_at(str(tmp_path / "events")) is None
-    assert report.answer(str(tmp_path / "events")).status == 404
+    assert (await ask(tmp_path / "events")).status == 404
