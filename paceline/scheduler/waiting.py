@@ -112,8 +112,7 @@ class Waiting:
             self._turn(now)
         self._settled_at = now
         for backend in self._fleet.all:
-            blind = backend.blind
-            if blind and next(iter(blind)).starts_at <= now:
+            if backend.settles_at <= now:
                 self.open(backend.id)
                 self.rerank(backend.settle(now))
 
@@ -139,8 +138,8 @@ class Waiting:
                 if late < soonest:
                     soonest = late
         for backend in self._fleet.all:
-            if backend.blind and backend.settles_at() < soonest:
-                soonest = backend.settles_at()
+            if backend.settles_at < soonest:
+                soonest = backend.settles_at
             if self._view.now < backend.turn_at < soonest:
                 soonest = backend.turn_at
         return soonest

@@ -39,6 +39,7 @@ from paceline.scheduler.events import (
     Reject,
     Tick,
 )
+from paceline.scheduler.fleet import UNSTARTED
 from paceline.scheduler.policy import Policy
 from paceline.scheduler.scheduler import Scheduler
 from paceline.scheduler.types import Usage
@@ -187,8 +188,10 @@ def check_backend(each: Any, running: dict[str, str]) -> None:
     nodes = {id(node): node for entry in flying for node in entry.nodes}
     own = sum(entry.tail_tokens + entry.output_tokens for entry in flying)
     assert each.cache.flying_tokens == own + sum(node.tokens for node in nodes.values())
-    assert each.prefill_tokens == sum(entry.prefill_tokens for entry in each._unstarted)
-    assert set(each._unstarted) <= set(flying)
+    unstarted = [entry for entry, stage in each.in_flight.items() if stage == UNSTARTED]
+    assert each.unstarted == len(unstarted)
+    assert each.prefill_tokens == sum(entry.prefill_tokens for entry in unstarted)
+    assert each.settles_at == next((entry.starts_at for entry in each.blind), float("inf"))
     recent = each.cache._recent
     present = nodes | {id(node): node for e in recent for node in e.nodes[: e.owned]}
     occupied = own + sum(recent.values()) + sum(node.tokens for node in present.values())
