@@ -42,7 +42,7 @@ class View:
         self.rng = rng
         self.backends: Sequence[Backend] = ()
         self.waits = Mean(0.0)
-        self.placing: Entry | None = None
+        self.placing: Request | None = None
         """The request that the policy is asked to place."""
         self.there: dict[str, int] = {}
         """Tokens of its prompt that are cached or being computed, by backend: looked up once."""
@@ -63,16 +63,20 @@ class View:
     def cost(self, request: Request, backend: Backend) -> float:
         """Prefill tokens queued there plus, doubled, this prompt's uncached ones, plus what the
         running requests are worth, at the measured rate; what is computed there now is cached."""
-        placing = self.placing
-        if placing is not None and placing.request is request:
-            cached = self.there.get(backend.id, 0)
-        else:
+        there = self.there
+        if request is not self.placing:
             cached, _ = backend.cache.upcoming(self._entries[request.id])
-        running = REQUEST_COST * len(backend.in_flight)
-        load = float(backend.prefill_tokens + running + backend.spec.load_tokens)
-        if cached < request.prompt_tokens:
-            load += OWN_WORK * (request.prompt_tokens - cached)
-        return load / backend.prefill_rate.value
+            there = {backend.id: cached}
+        return _costs(request.prompt_tokens, there, (backend,))[0]
+
+    def cheapest(self, request: Request) -> Backend | None:
+        """Where it costs least of `backends`; the first of several."""
+        backends = self.backends
+        if len(backends) < 2:
+            return backends[0] if backends else None
+        there = self.there if request is self.placing else _there(self._entries[request.id])
+        costs = _costs(request.prompt_tokens, there, backends)
+        return backends[costs.index(min(costs))]
 
 
 class Choice:
@@ -84,34 +88,35 @@ class Choice:
         self._fleet = fleet
         self._view = view
 
-    def wanting(self, model: str, closed: Container[str] = ()) -> dict[str, Backend]:
+    def wanting(self, model: str, closed: Container[str] = ()) -> list[Backend]:
         """The backends for requests of `model` that are below their feed target and not closed."""
-        found = {}
-        for backend in self._fleet.serving(model):
-            if backend.wants_more() and backend.id not in closed:
-                found[backend.id] = backend
-        return found
+        serving = self._fleet.serving(model)
+        return [each for each in serving if each.wants_more() and each.id not in closed]
 
-    def place(self, entry: Entry, wanting: dict[str, Backend], anywhere: bool = False) -> Placed:
+    def place(self, entry: Entry, wanting: list[Backend], anywhere: bool = False) -> Placed:
         """Decide about one request; with `anywhere` it is not tied to a warm but busy backend, and
         waits for no turn of this proxy's."""
-        candidates = self._candidates(entry, wanting)
-        serving = self._fleet.serving(entry.request.model)
-        there = _there(entry) if len(serving) > 1 else {}
-        if len(wanting) < len(serving) and not anywhere:
-            warm = self._warmest(entry, there)
-            if warm is not None and warm.id not in wanting:
-                tokens = there[warm.id]
-                candidates = [b for b in candidates if there.get(b.id, 0) >= tokens]
-                if not candidates:
-                    return Placed(leader=self._leader(entry, warm), busy=warm)
-        backend = self._ask(entry, candidates, there)
+        view, request = self._view, entry.request
+        serving = len(self._fleet.serving(request.model))
+        there, candidates = {}, wanting
+        if serving > 1:
+            there, candidates = _there(entry), self._candidates(entry, wanting)
+            if len(wanting) < serving and not anywhere:
+                warm = self._warmest(entry, there)
+                if warm is not None and warm not in wanting:
+                    tokens = there[warm.id]
+                    candidates = [b for b in candidates if there.get(b.id, 0) >= tokens]
+                    if not candidates:
+                        return Placed(None, self._leader(entry, warm), warm)
+        view.backends, view.there, view.placing = candidates, there, request
+        backend = self._policy.place(request, view)
+        view.placing = None
         if backend is None:
             return Placed()
-        if (leader := self._leader(entry, backend)) is not None:
-            return Placed(leader=leader)
-        if not backend.fits(entry, turn=anywhere or backend.turn_at <= self._view.now):
-            return Placed(busy=backend, full=backend)
+        if backend.spec.leader_first and (leader := self._leader(entry, backend)) is not None:
+            return Placed(None, leader)
+        if not backend.fits(entry, anywhere or backend.turn_at <= view.now):
+            return Placed(None, None, backend, backend)
         return Placed(backend)
 
     def may_move(self, entry: Entry, backend: Backend) -> bool:
@@ -119,30 +124,20 @@ class Choice:
         leader = entry.held_by
         return entry.avoid != backend.id and (leader is None or leader.backend != backend.id)
 
-    def _candidates(self, entry: Entry, wanting: dict[str, Backend]) -> list[Backend]:
-        """Those wanting more, but for the overloaded (by their measured share of the work) and, if
-        there are others, who failed it."""
-        every = list(wanting.values())
-        if entry.avoid and len(self._fleet.serving(entry.request.model)) > 1:
+    def _candidates(self, entry: Entry, wanting: list[Backend]) -> list[Backend]:
+        """Those wanting more, but for the overloaded (by their measured share of the work) and who
+        failed it."""
+        every = wanting
+        if entry.avoid:
             every = [b for b in every if b.id != entry.avoid]
         if len(every) < 2:
             return every
-        load, rate = 0.0, 0.0
+        load, rate = 0, 0.0
         for b in every:
             load += len(b.in_flight)
             rate += b.prefill_rate.value
         bound = self._config.load_factor * load / rate
         return [b for b in every if len(b.in_flight) <= bound * b.prefill_rate.value + SLACK]
-
-    def _ask(
-        self, entry: Entry, candidates: list[Backend], there: dict[str, int]
-    ) -> Backend | None:
-        """The policy's choice."""
-        view = self._view
-        view.backends, view.placing, view.there = candidates, entry, there
-        backend = self._policy.place(entry.request, view)
-        view.placing = None
-        return backend
 
     def _warmest(self, entry: Entry, there: dict[str, int]) -> Backend | None:
         """Of the backends that may serve it, the one where most of its prefix is cached or being
@@ -177,6 +172,19 @@ class Choice:
         if any(len(node.waiting) > 1 and node.end > cached for node in entry.nodes):
             return "leader"
         return "warm" if cached else "cold"
+
+
+def _costs(prompt_tokens: int, there: dict[str, int], backends: Sequence[Backend]) -> list[float]:
+    """What `View.cost` says, for each backend; `there`: tokens of the prompt by backend."""
+    found = []
+    for backend in backends:
+        load: float = backend.prefill_tokens + backend.spec.load_tokens
+        load += REQUEST_COST * len(backend.in_flight)
+        uncached = prompt_tokens - there.get(backend.id, 0)
+        if uncached > 0:
+            load += OWN_WORK * uncached
+        found.append(load / backend.prefill_rate.value)
+    return found
 
 
 def _there(entry: Entry) -> dict[str, int]:

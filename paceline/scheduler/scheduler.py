@@ -93,16 +93,14 @@ class Scheduler:
 
     def handle(self, event: Event, now: float) -> list[Action]:
         """Take one event at time `now` (seconds); returns what to do, in this order."""
-        self._actions = []
-        self._arriving = None
+        actions = self._actions = []
         self._view.now = now
         self._take[type(event)](event, now)
-        if self._admission.waiting and self._admission.earliest <= now:
-            self._expire(now)
-        self._waiting.settle(now)
         if self._admission.waiting:
-            self._serve_all(now)
-        return self._actions
+            self._go_on(now)
+        else:
+            self._waiting.settle(now)
+        return actions
 
     def use(self, policy: Policy, now: float) -> list[Action]:
         """Order and place by another policy from now on, those who wait already too."""
@@ -151,13 +149,16 @@ class Scheduler:
         request = event.request
         if request.id in self._entries:
             raise ValueError(f"request id {request.id!r} is in use")
-        if (refused := self._refuse(request)) is not None:
+        calm = self._calm(request, now)
+        if calm:
+            self._waiting.settle(now)
+        elif (refused := self._refuse(request)) is not None:
             self._actions.append(refused)
             return
-        calm = self._calm(request, now)
-        entry = self._arriving = self._enter(Entry(request, self._seq))
+        entry = self._enter(Entry(request, self._seq))
         self._announce(entry)
         if not (calm and self._send_at_once(entry, now)):
+            self._arriving = entry
             self._waiting.add(entry)
 
     def _hear(self, event: Sent, now: float) -> None:
@@ -321,32 +322,40 @@ class Scheduler:
 
     def _calm(self, request: Request, now: float) -> bool:
         """Whether this arrival competes with nobody and may be sent at once."""
-        if self._admission.waiting or self._admission.expiry(request) <= now:
-            return False
-        self._waiting.settle(now)
-        return True
+        return (
+            not self._admission.waiting
+            and self._config.max_waiting > 0
+            and self._admission.expiry(request) > now
+            and bool(self._fleet.serving(request.model))
+        )
 
     def _send_at_once(self, entry: Entry, now: float) -> bool:
         """As `_serve` does with a queue of one; False if it has to wait."""
-        wanting = self._choice.wanting(entry.request.model)
+        request, view = entry.request, self._view
+        wanting = self._choice.wanting(request.model)
         if not wanting:
             return False
-        self._view.waits = self._waiting.mean
-        overdue = self.policy.overdue(entry.request, self._view)
-        placed = self._choice.place(entry, wanting, anywhere=overdue)
-        if placed.to is None:
+        view.waits = self._waiting.mean
+        overdue = self.policy.overdue(request, view)
+        backend = self._choice.place(entry, wanting, overdue).to
+        if backend is None:
             return False
-        self._dispatch(entry, placed.to, "direct", now)
+        self._dispatch(entry, backend, "direct", now)
         return True
 
-    def _serve_all(self, now: float) -> None:
+    def _go_on(self, now: float) -> None:
+        """Somebody waits: look who need not any longer."""
+        if self._admission.earliest <= now:
+            self._expire(now)
+        self._waiting.settle(now)
         self._waiting.release_late(now)
         for queue in self._waiting.busy():
             self._serve(queue, now)
+        self._arriving = None
 
     def _serve(self, queue: WaitQueue, now: float) -> None:
         """Dispatch from one queue until no backend wants more or nobody can go."""
-        wanting = self._choice.wanting(queue.model, queue.closed)
+        wanting = {b.id: b for b in self._choice.wanting(queue.model, queue.closed)}
         if not wanting:
             return
         tried: dict[Entry, None] = {}
@@ -356,7 +365,7 @@ class Scheduler:
             if first is None:
                 break
             entry, overdue = first
-            placed = self._choice.place(entry, wanting, anywhere=overdue)
+            placed = self._choice.place(entry, list(wanting.values()), overdue)
             if overdue:
                 tried[entry] = None
             if placed.to is not None:
@@ -391,9 +400,10 @@ class Scheduler:
         if entry.line is not None:
             entry.line.waits.add(waited)
             self._waiting.remove(entry)
+            if entry is self._arriving:
+                reason = "direct"
         self._admission.served(now)
         entry.cached = entry.match.get(backend.id, 0)
-        self._waiting.rerank(backend.launch(entry, now))
-        if entry is self._arriving:
-            reason = "direct"
+        if changed := backend.launch(entry, now):
+            self._waiting.rerank(changed)
         self._actions.append(Dispatch(request.id, backend.id, entry.cached, waited, reason))
