@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Container, Sequence
+from collections.abc import Sequence
 
 from paceline.scheduler.config import SchedulerConfig
 from paceline.scheduler.entry import Entry
@@ -37,10 +37,12 @@ SLACK = 4
 class View:
     """The implementation of `policy.View`."""
 
-    def __init__(self, entries: dict[str, Entry], rng: random.Random) -> None:
+    def __init__(
+        self, entries: dict[str, Entry], backends: Sequence[Backend], rng: random.Random
+    ) -> None:
         self.now = 0.0
         self.rng = rng
-        self.backends: Sequence[Backend] = ()
+        self.backends = backends
         self.waits = Mean(0.0)
         self.placing: Request | None = None
         """The request that the policy is asked to place."""
@@ -88,10 +90,9 @@ class Choice:
         self._fleet = fleet
         self._view = view
 
-    def wanting(self, model: str, closed: Container[str] = ()) -> list[Backend]:
-        """The backends for requests of `model` that are below their feed target and not closed."""
-        serving = self._fleet.serving(model)
-        return [each for each in serving if each.wants_more() and each.id not in closed]
+    def wanting(self, model: str) -> list[Backend]:
+        """The backends for requests of `model` that are below their feed target."""
+        return [backend for backend in self._fleet.serving(model) if backend.wants_more()]
 
     def place(self, entry: Entry, wanting: list[Backend], anywhere: bool = False) -> Placed:
         """Decide about one request; with `anywhere` it is not tied to a warm but busy backend, and
@@ -110,7 +111,7 @@ class Choice:
                         return Placed(None, self._leader(entry, warm), warm)
         view.backends, view.there, view.placing = candidates, there, request
         backend = self._policy.place(request, view)
-        view.placing = None
+        view.backends, view.placing = self._fleet.all, None
         if backend is None:
             return Placed()
         if backend.spec.leader_first and (leader := self._leader(entry, backend)) is not None:
@@ -146,7 +147,7 @@ class Choice:
         most = 0
         for id, tokens in there.items():
             if tokens > most and id != entry.avoid:
-                backend = self._fleet[id]
+                backend = self._fleet.by_id[id]
                 if backend.spec.serves(entry.request.model):
                     best, most = backend, tokens
         return best

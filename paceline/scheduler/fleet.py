@@ -132,7 +132,11 @@ class Backend:
         """Count those whose first byte cannot be seen as computed once their time is past."""
         changed: Entries = {}
         while self.settles_at <= now:
-            changed |= self._settle_first(now)
+            entry, _ = self.blind.popitem(last=False)
+            self._look_ahead()
+            self._start(entry, now)
+            if not entry.computed:
+                changed |= self.cache.computed(entry)
         return changed
 
     def report(self, waiting: int, now: float, asked_at: float) -> None:
@@ -209,8 +213,7 @@ class Backend:
             self.unstarted -= 1
             if not self.unstarted:
                 self._clear_at = 0.0
-                others = entry.peers and self.proxies > 1
-                self.turn_at = now + TURN_SECONDS if others else 0.0
+                self.turn_at = now + TURN_SECONDS if entry.peers and self.proxies > 1 else 0.0
 
     def _ended_unseen(self, entry: Entry, now: float) -> Entries:
         """An answer in one piece: its prefill took no longer than all of it."""
@@ -224,19 +227,16 @@ class Backend:
         self._start(entry, now)
         changed: Entries = {} if entry.computed else self.cache.computed(entry)
         while self.blind and next(iter(self.blind)).dispatched_at < entry.dispatched_at:
-            changed |= self._settle_first(now)
+            earlier, _ = self.blind.popitem(last=False)
+            self._look_ahead()
+            self._start(earlier, now)
+            if not earlier.computed:
+                changed |= self.cache.computed(earlier)
         if self.unstarted:
             self._clear_at = min(
                 self._clear_at, now + self.prefill_tokens / self.prefill_rate.value
             )
         return changed
-
-    def _settle_first(self, now: float) -> Entries:
-        """Count the first of those whose first byte cannot be seen as computed."""
-        entry, _ = self.blind.popitem(last=False)
-        self._look_ahead()
-        self._start(entry, now)
-        return {} if entry.computed else self.cache.computed(entry)
 
     def _look_ahead(self) -> None:
         """Another one is the first of the `blind`, or nobody."""
@@ -249,7 +249,7 @@ class Fleet:
     def __init__(self, config: SchedulerConfig, trie: PrefixTrie) -> None:
         self._config = config
         self._trie = trie
-        self._backends: dict[str, Backend] = {}
+        self.by_id: dict[str, Backend] = {}
         self.all: list[Backend] = []
         """The same as iteration gives."""
         self.proxies = 1
@@ -257,23 +257,20 @@ class Fleet:
         self._serving: dict[str, list[Backend]] = {}
         """By model, as asked for since the last change."""
 
-    def __getitem__(self, id: str) -> Backend:
-        return self._backends[id]
-
     def __iter__(self) -> Iterator[Backend]:
         return iter(self.all)
 
     def __contains__(self, id: str) -> bool:
-        return id in self._backends
+        return id in self.by_id
 
     def put(self, spec: BackendSpec) -> Entries:
         """Add a backend, or take over new facts of one."""
         self._serving.clear()
-        backend = self._backends.get(spec.id)
+        backend = self.by_id.get(spec.id)
         if backend is not None:
             return backend.update(spec)
         cache = Residency(spec.id, self._trie, self._config.recent_requests)
-        backend = self._backends[spec.id] = Backend(spec, cache, self._config)
+        backend = self.by_id[spec.id] = Backend(spec, cache, self._config)
         backend.proxies = self.proxies
         self.all.append(backend)
         return {}
@@ -288,7 +285,7 @@ class Fleet:
 
     def remove(self, id: str) -> Entries:
         """Forget a backend; what still runs there must have been ended before."""
-        backend = self._backends.pop(id)
+        backend = self.by_id.pop(id)
         self._serving.clear()
         self.all.remove(backend)
         return backend.cache.tell(CacheReported(id, known=False)) | backend.cache.forget()
@@ -310,6 +307,6 @@ class Fleet:
 
     def knows(self, model: str) -> bool:
         """Whether some backend serves the model or has yet to say what it serves."""
-        if not model or model in self._serving or not self._backends:
+        if not model or model in self._serving or not self.by_id:
             return True
         return any(b.spec.models is None or b.spec.has(model) for b in self)

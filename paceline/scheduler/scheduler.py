@@ -66,12 +66,14 @@ class Scheduler:
         self._config = config
         self._trie = PrefixTrie() if trie is None else trie
         self._fleet = Fleet(config, self._trie)
+        self._backends = self._fleet.by_id
         self._entries: dict[str, Entry] = {}
         self._outputs = OutputLengths(config.output_tokens)
-        self._view = View(self._entries, random.Random(seed))
+        self._view = View(self._entries, self._fleet.all, random.Random(seed))
         self._choice = Choice(config, policy, self._fleet, self._view)
         self._waiting = Waiting(config, policy, self._fleet, self._trie, self._view)
         self._admission = self._waiting.admission
+        self._mean = self._waiting.mean
         self._seq = 0
         self._arriving: Entry | None = None
         self._actions: list[Action] = []
@@ -108,7 +110,7 @@ class Scheduler:
         self.policy = policy
         self._choice = Choice(self._config, policy, self._fleet, self._view)
         for entry in self._waiting.use(policy):
-            self._announce(entry)
+            policy.entered(entry.request, self._view)
             self._waiting.line_up(entry)
         return self.handle(Tick(), now)
 
@@ -149,15 +151,13 @@ class Scheduler:
         request = event.request
         if request.id in self._entries:
             raise ValueError(f"request id {request.id!r} is in use")
-        calm = self._calm(request, now)
-        if calm:
-            self._waiting.settle(now)
-        elif (refused := self._refuse(request)) is not None:
+        wanting = self._calm(request, now)
+        if not wanting and (refused := self._refuse(request)) is not None:
             self._actions.append(refused)
             return
         entry = self._enter(Entry(request, self._seq))
-        self._announce(entry)
-        if not (calm and self._send_at_once(entry, now)):
+        self.policy.entered(request, self._view)
+        if not (wanting and self._send_at_once(entry, wanting, now)):
             self._arriving = entry
             self._waiting.add(entry)
 
@@ -165,7 +165,7 @@ class Scheduler:
         if event.request.id not in self._entries and event.backend in self._fleet:
             entry = self._enter(Entry(event.request, self._seq, peers=True))
             entry.cached = entry.match.get(event.backend, 0)
-            self._waiting.rerank(self._fleet[event.backend].launch(entry, now))
+            self._waiting.rerank(self._backends[event.backend].launch(entry, now))
 
     def _share(self, event: ProxiesChanged, now: float) -> None:
         for backend in self._fleet.share(event.proxies):
@@ -213,24 +213,24 @@ class Scheduler:
         entry = self._in_flight(event.id)
         if entry is not None:
             self._waiting.open(entry.backend)
-            self._waiting.rerank(self._fleet[entry.backend].first_byte(entry, now))
+            self._waiting.rerank(self._backends[entry.backend].first_byte(entry, now))
             self._waiting.release(entry)
 
     def _finish(self, event: Finished, now: float) -> None:
-        entry = self._in_flight(event.id)
-        if entry is None:
+        entry = self._entries.get(event.id)
+        if entry is None or entry.waiting:
             return
-        request = entry.request
-        output_tokens = event.usage.output_tokens
+        request, usage = entry.request, event.usage
+        output_tokens = usage.output_tokens
         if output_tokens is None:
             output_tokens = entry.output_tokens
         else:
             self._outputs.add(request.model, request.tenant, output_tokens // request.n)
         if not entry.peers:
             self.policy.finished(request, output_tokens)
-        cached = event.usage.cached_tokens
+        cached = usage.cached_tokens
         if cached is not None and cached < entry.cached:
-            missed = self._fleet[entry.backend].cache.missed(entry, event.usage)
+            missed = self._backends[entry.backend].cache.missed(entry, usage)
             self._waiting.rerank(missed)
         del self._entries[request.id]
         self._land(entry, output_tokens, event.prefix)
@@ -251,17 +251,17 @@ class Scheduler:
         self._trie.match(entry)
         if entry.request.exact:
             self._fleet.recognise(entry)
-        self._announce(entry)
+        self.policy.entered(entry.request, self._view)
         self._waiting.add(entry)
 
     def _report(self, event: LoadReported, now: float) -> None:
         if event.id in self._fleet:
             self._waiting.open(event.id)
-            self._fleet[event.id].report(event.waiting, now, event.asked_at)
+            self._backends[event.id].report(event.waiting, now, event.asked_at)
 
     def _cache(self, event: CacheReported, now: float) -> None:
         if event.id in self._fleet:
-            self._waiting.rerank(self._fleet[event.id].cache.tell(event))
+            self._waiting.rerank(self._backends[event.id].cache.tell(event))
 
     def _change(self, event: BackendChanged, now: float) -> None:
         self._waiting.rerank(self._fleet.put(event.backend))
@@ -269,12 +269,12 @@ class Scheduler:
 
     def _reset(self, event: BackendReset, now: float) -> None:
         if event.id in self._fleet:
-            self._waiting.rerank(self._fleet[event.id].cache.forget())
+            self._waiting.rerank(self._backends[event.id].cache.forget())
             self._waiting.reopen(event.id)
 
     def _remove(self, event: BackendRemoved, now: float) -> None:
         if event.id in self._fleet:
-            for entry in list(self._fleet[event.id].in_flight):
+            for entry in list(self._backends[event.id].in_flight):
                 self._end(entry)
             self._waiting.rerank(self._fleet.remove(event.id))
             self._waiting.reopen(event.id)
@@ -291,11 +291,6 @@ class Scheduler:
     def _in_flight(self, id: str) -> Entry | None:
         entry = self._entries.get(id)
         return None if entry is None or entry.waiting else entry
-
-    def _announce(self, entry: Entry) -> None:
-        """Tell the policy that this one wants to go."""
-        self._view.backends = self._fleet.all
-        self.policy.entered(entry.request, self._view)
 
     def _end(self, entry: Entry | None) -> None:
         """The request is over without an answer."""
@@ -315,33 +310,28 @@ class Scheduler:
         if self._admission.waiting:
             self._waiting.release(entry)
             self._waiting.open(entry.backend)
-        backend = self._fleet[entry.backend]
-        self._waiting.rerank(backend.land(entry, self._view.now, output, answered))
+        backend = self._backends[entry.backend]
+        if changed := backend.land(entry, self._view.now, output, answered):
+            self._waiting.rerank(changed)
 
     # Decisions
 
-    def _calm(self, request: Request, now: float) -> bool:
-        """Whether this arrival competes with nobody and may be sent at once."""
-        return (
-            not self._admission.waiting
-            and self._config.max_waiting > 0
-            and self._admission.expiry(request) > now
-            and bool(self._fleet.serving(request.model))
-        )
+    def _calm(self, request: Request, now: float) -> list[Backend]:
+        """Where this arrival may be sent at once; nowhere if it competes with somebody."""
+        may_wait = self._config.max_waiting > 0 and self._admission.expiry(request) > now
+        if self._admission.waiting or not may_wait:
+            return []
+        self._waiting.settle(now)
+        return self._choice.wanting(request.model)
 
-    def _send_at_once(self, entry: Entry, now: float) -> bool:
+    def _send_at_once(self, entry: Entry, wanting: list[Backend], now: float) -> bool:
         """As `_serve` does with a queue of one; False if it has to wait."""
-        request, view = entry.request, self._view
-        wanting = self._choice.wanting(request.model)
-        if not wanting:
-            return False
-        view.waits = self._waiting.mean
-        overdue = self.policy.overdue(request, view)
+        self._view.waits = self._mean
+        overdue = self.policy.overdue(entry.request, self._view)
         backend = self._choice.place(entry, wanting, overdue).to
-        if backend is None:
-            return False
-        self._dispatch(entry, backend, "direct", now)
-        return True
+        if backend is not None:
+            self._dispatch(entry, backend, "direct", now)
+        return backend is not None
 
     def _go_on(self, now: float) -> None:
         """Somebody waits: look who need not any longer."""
@@ -355,7 +345,8 @@ class Scheduler:
 
     def _serve(self, queue: WaitQueue, now: float) -> None:
         """Dispatch from one queue until no backend wants more or nobody can go."""
-        wanting = {b.id: b for b in self._choice.wanting(queue.model, queue.closed)}
+        every = self._choice.wanting(queue.model)
+        wanting = {backend.id: backend for backend in every if backend.id not in queue.closed}
         if not wanting:
             return
         tried: dict[Entry, None] = {}
@@ -395,7 +386,7 @@ class Scheduler:
         request = entry.request
         self.policy.dispatched(request, backend, self._view)
         waited = now - request.arrived_at
-        self._waiting.mean.add(waited)
+        self._mean.add(waited)
         self.policy.left(request, self._view)
         if entry.line is not None:
             entry.line.waits.add(waited)

@@ -68,7 +68,6 @@ class Waiting:
         """What is cached of these prompts changed."""
         if not changed:
             return
-        self._view.backends = self._fleet.all
         again = self._policy.ranks == "on_match"
         for entry in changed:
             if entry.waiting and entry.held_by is None:
@@ -113,8 +112,10 @@ class Waiting:
         self._settled_at = now
         for backend in self._fleet.all:
             if backend.settles_at <= now:
-                self.open(backend.id)
-                self.rerank(backend.settle(now))
+                changed = backend.settle(now)
+                if self.queues:
+                    self.open(backend.id)
+                    self.rerank(changed)
 
     def _turn(self, now: float) -> None:
         """Where the moment of the proxy that went first is over, others may."""

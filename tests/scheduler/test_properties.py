@@ -155,7 +155,7 @@ def check(scheduler: Scheduler, waiting: dict[str, None], running: dict[str, str
                 assert entry.request.id in live
             else:
                 assert entry.request.id not in live
-                assert entry.held_by in scheduler._fleet[entry.held_by.backend].in_flight
+                assert entry.held_by in scheduler._fleet.by_id[entry.held_by.backend].in_flight
     for entry in queued.values():
         for name in {b.id for b in scheduler._fleet} | set(entry.match):
             held = [n.end for n in entry.nodes if name in n.at and n.at[name].holders]
