@@ -63,7 +63,7 @@ class Fair(Lpm):
 
     def entered(self, request: Request, view: View) -> None:
         """Who comes back joins the present round."""
-        account = self._account(request.tenant)
+        account = self._accounts.get(request.tenant) or self._open(request.tenant)
         if not account.waiting:
             start = self._round * self.quantum
             if account.used < start:
@@ -89,15 +89,13 @@ class Fair(Lpm):
 
     def finished(self, request: Request, output_tokens: int) -> None:
         """Charge what it computed besides."""
-        account = self._account(request.tenant)
+        account = self._accounts.get(request.tenant) or self._open(request.tenant)
         account.used += OUTPUT_WEIGHT * output_tokens / account.weight
 
-    def _account(self, tenant: str) -> Account:
-        """Its account; a tenant that has none yet, or owes nothing, begins in the present round."""
-        account = self._accounts.get(tenant)
-        if account is None:
-            weight = self.weights.get(tenant, 1.0)
-            account = self._accounts[tenant] = Account(self._round * self.quantum, weight)
+    def _open(self, tenant: str) -> Account:
+        """An account for a tenant that has none, or has none any more: in the present round."""
+        weight = self.weights.get(tenant, 1.0)
+        account = self._accounts[tenant] = Account(self._round * self.quantum, weight)
         return account
 
     def _sweep(self) -> None:

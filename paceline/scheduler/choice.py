@@ -98,15 +98,15 @@ class Choice:
         """Decide about one request; with `anywhere` it is not tied to a warm but busy backend, and
         waits for no turn of this proxy's."""
         view, request = self._view, entry.request
-        serving = len(self._fleet.serving(request.model))
-        there, candidates = {}, wanting
-        if serving > 1:
-            there, candidates = _there(entry), self._candidates(entry, wanting)
-            if len(wanting) < serving and not anywhere:
+        there = _there(entry) if self._fleet.late else entry.match
+        candidates = wanting
+        serving = self._fleet.serving(request.model)
+        if len(serving) > 1:
+            candidates = self._candidates(entry, wanting)
+            if len(wanting) < len(serving) and not anywhere:
                 warm = self._warmest(entry, there)
                 if warm is not None and warm not in wanting:
-                    tokens = there[warm.id]
-                    candidates = [b for b in candidates if there.get(b.id, 0) >= tokens]
+                    candidates = _as_warm(candidates, there, there[warm.id])
                     if not candidates:
                         return Placed(None, self._leader(entry, warm), warm)
         view.backends, view.there, view.placing = candidates, there, request
@@ -186,6 +186,11 @@ def _costs(prompt_tokens: int, there: dict[str, int], backends: Sequence[Backend
             load += OWN_WORK * uncached
         found.append(load / backend.prefill_rate.value)
     return found
+
+
+def _as_warm(backends: list[Backend], there: dict[str, int], tokens: int) -> list[Backend]:
+    """Those of the backends that have so many tokens."""
+    return [backend for backend in backends if there.get(backend.id, 0) >= tokens]
 
 
 def _there(entry: Entry) -> dict[str, int]:

@@ -213,7 +213,8 @@ class Backend:
             self.unstarted -= 1
             if not self.unstarted:
                 self._clear_at = 0.0
-                self.turn_at = now + TURN_SECONDS if entry.peers and self.proxies > 1 else 0.0
+                if self.proxies > 1:
+                    self.turn_at = now + TURN_SECONDS if entry.peers else 0.0
 
     def _ended_unseen(self, entry: Entry, now: float) -> Entries:
         """An answer in one piece: its prefill took no longer than all of it."""
@@ -254,6 +255,8 @@ class Fleet:
         """The same as iteration gives."""
         self.proxies = 1
         """How many feed the backends."""
+        self.late = False
+        """Whether a cache was ever to publish late: in others all that is computed is matched."""
         self._serving: dict[str, list[Backend]] = {}
         """By model, as asked for since the last change."""
 
@@ -266,6 +269,7 @@ class Fleet:
     def put(self, spec: BackendSpec) -> Entries:
         """Add a backend, or take over new facts of one."""
         self._serving.clear()
+        self.late = self.late or spec.leader_first
         backend = self.by_id.get(spec.id)
         if backend is not None:
             return backend.update(spec)

@@ -21,6 +21,7 @@ from paceline.policies.priority import Priority
 from paceline.policies.random import Random
 from paceline.policies.shortest_prefill_first import ShortestPrefillFirst
 from paceline.scheduler.blocks import chain_on
+from paceline.scheduler.choice import _there
 from paceline.scheduler.config import SchedulerConfig
 from paceline.scheduler.entry import Entry
 from paceline.scheduler.events import (
@@ -161,6 +162,7 @@ def check(scheduler: Scheduler, waiting: dict[str, None], running: dict[str, str
             held = [n.end for n in entry.nodes if name in n.at and n.at[name].holders]
             told = told_of(scheduler, name, entry)
             assert entry.match.get(name, 0) == max(*held, *told, 0, 0)
+            assert scheduler._fleet.late or _there(entry).get(name, 0) == entry.match.get(name, 0)
     for each in scheduler._fleet:
         check_backend(each, running)
         limit = each.spec.max_running
