@@ -99,16 +99,13 @@ class Choice:
         waits for no turn of this proxy's."""
         view, request = self._view, entry.request
         there = _there(entry) if self._fleet.late else entry.match
-        candidates = wanting
-        serving = self._fleet.serving(request.model)
-        if len(serving) > 1:
-            candidates = self._candidates(entry, wanting)
-            if len(wanting) < len(serving) and not anywhere:
-                warm = self._warmest(entry, there)
-                if warm is not None and warm not in wanting:
-                    candidates = _as_warm(candidates, there, there[warm.id])
-                    if not candidates:
-                        return Placed(None, self._leader(entry, warm), warm)
+        candidates = self._candidates(entry, wanting)
+        if len(wanting) < len(self._fleet.all) and not anywhere:
+            warm = self._warmest(entry, there)
+            if warm is not None and warm not in wanting:
+                candidates = _as_warm(candidates, there, there[warm.id])
+                if not candidates:
+                    return Placed(None, self._leader(entry, warm), warm)
         view.backends, view.there, view.placing = candidates, there, request
         backend = self._policy.place(request, view)
         view.backends, view.placing = self._fleet.all, None
@@ -126,10 +123,10 @@ class Choice:
         return entry.avoid != backend.id and (leader is None or leader.backend != backend.id)
 
     def _candidates(self, entry: Entry, wanting: list[Backend]) -> list[Backend]:
-        """Those wanting more, but for the overloaded (by their measured share of the work) and who
-        failed it."""
+        """Those wanting more, but for the overloaded (by their measured share of the work) and, if
+        there are others, who failed it."""
         every = wanting
-        if entry.avoid:
+        if entry.avoid and len(self._fleet.serving(entry.request.model)) > 1:
             every = [b for b in every if b.id != entry.avoid]
         if len(every) < 2:
             return every
@@ -179,8 +176,8 @@ def _costs(prompt_tokens: int, there: dict[str, int], backends: Sequence[Backend
     """What `View.cost` says, for each backend; `there`: tokens of the prompt by backend."""
     found = []
     for backend in backends:
-        load: float = backend.prefill_tokens + backend.spec.load_tokens
-        load += REQUEST_COST * len(backend.in_flight)
+        running = REQUEST_COST * len(backend.in_flight)
+        load: float = backend.prefill_tokens + running + backend.spec.load_tokens
         uncached = prompt_tokens - there.get(backend.id, 0)
         if uncached > 0:
             load += OWN_WORK * uncached

@@ -106,7 +106,8 @@ class Backend:
         entry.backend = self.id
         entry.waiting = False
         entry.dispatched_at = now
-        work = entry.request.prompt_tokens - entry.cached
+        cached = entry.cached = entry.match.get(self.id, 0)
+        work = entry.request.prompt_tokens - cached
         entry.prefill_tokens = work if work > 0 else 1
         self._queue(entry, now)
         if not entry.request.streaming:

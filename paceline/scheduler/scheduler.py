@@ -164,7 +164,6 @@ class Scheduler:
     def _hear(self, event: Sent, now: float) -> None:
         if event.request.id not in self._entries and event.backend in self._fleet:
             entry = self._enter(Entry(event.request, self._seq, peers=True))
-            entry.cached = entry.match.get(event.backend, 0)
             self._waiting.rerank(self._backends[event.backend].launch(entry, now))
 
     def _share(self, event: ProxiesChanged, now: float) -> None:
@@ -318,8 +317,8 @@ class Scheduler:
 
     def _calm(self, request: Request, now: float) -> list[Backend]:
         """Where this arrival may be sent at once; nowhere if it competes with somebody."""
-        may_wait = self._config.max_waiting > 0 and self._admission.expiry(request) > now
-        if self._admission.waiting or not may_wait:
+        admission = self._admission
+        if admission.waiting or not self._config.max_waiting or admission.expiry(request) <= now:
             return []
         self._waiting.settle(now)
         return self._choice.wanting(request.model)
@@ -394,7 +393,6 @@ class Scheduler:
             if entry is self._arriving:
                 reason = "direct"
         self._admission.served(now)
-        entry.cached = entry.match.get(backend.id, 0)
         if changed := backend.launch(entry, now):
             self._waiting.rerank(changed)
         self._actions.append(Dispatch(request.id, backend.id, entry.cached, waited, reason))
