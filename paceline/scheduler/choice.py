@@ -27,7 +27,7 @@ REASONS = {
 REQUEST_COST = 64
 """Prefill tokens that one more running request is worth in placement: what a decode step of an 8B
 model takes longer for one more sequence (about 0.1 ms) over some tens of steps."""
-OWN_WORK = 2.0
+OWN_WORK = 2
 """Weight of a request's own uncached tokens against those queued before it: the queue delays this
 request alone, computing a prefix again delays whoever comes after too."""
 SLACK = 4
@@ -177,7 +177,7 @@ def _costs(prompt_tokens: int, there: dict[str, int], backends: Sequence[Backend
     found = []
     for backend in backends:
         running = REQUEST_COST * len(backend.in_flight)
-        load: float = backend.prefill_tokens + running + backend.spec.load_tokens
+        load = backend.prefill_tokens + running + backend.spec.load_tokens
         uncached = prompt_tokens - there.get(backend.id, 0)
         if uncached > 0:
             load += OWN_WORK * uncached

@@ -106,11 +106,12 @@ class Backend:
         entry.backend = self.id
         entry.waiting = False
         entry.dispatched_at = now
+        request = entry.request
         cached = entry.cached = entry.match.get(self.id, 0)
-        work = entry.request.prompt_tokens - cached
+        work = request.prompt_tokens - cached
         entry.prefill_tokens = work if work > 0 else 1
         self._queue(entry, now)
-        if not entry.request.streaming:
+        if not request.streaming:
             if not self.blind:
                 self.settles_at = entry.starts_at
             self.blind[entry] = None
