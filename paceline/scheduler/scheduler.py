@@ -210,9 +210,12 @@ class Scheduler:
 
     def _first_byte(self, event: FirstByte, now: float) -> None:
         entry = self._in_flight(event.id)
-        if entry is not None:
+        if entry is None:
+            return
+        changed = self._backends[entry.backend].first_byte(entry, now)
+        if self._admission.waiting:
             self._waiting.open(entry.backend)
-            self._waiting.rerank(self._backends[entry.backend].first_byte(entry, now))
+            self._waiting.rerank(changed)
             self._waiting.release(entry)
 
     def _finish(self, event: Finished, now: float) -> None:
