@@ -1,4 +1,4 @@
-"""Writes of one turn of the loop leave together, in order, and none waits for a turn without use."""
+"""Writes of one turn of the loop leave together, in order; none waits for a turn without use."""
 
 from __future__ import annotations
 
