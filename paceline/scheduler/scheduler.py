@@ -232,8 +232,7 @@ class Scheduler:
             self.policy.finished(request, output_tokens)
         cached = usage.cached_tokens
         if cached is not None and cached < entry.cached:
-            missed = self._backends[entry.backend].cache.missed(entry, usage)
-            self._waiting.rerank(missed)
+            self._waiting.rerank(self._backends[entry.backend].cache.missed(entry, usage))
         del self._entries[request.id]
         self._land(entry, output_tokens, event.prefix)
 
@@ -347,8 +346,7 @@ class Scheduler:
 
     def _serve(self, queue: WaitQueue, now: float) -> None:
         """Dispatch from one queue until no backend wants more or nobody can go."""
-        every = self._choice.wanting(queue.model)
-        wanting = {backend.id: backend for backend in every if backend.id not in queue.closed}
+        wanting = {b.id: b for b in self._choice.wanting(queue.model) if b.id not in queue.closed}
         if not wanting:
             return
         tried: dict[Entry, None] = {}
