@@ -192,3 +192,14 @@ def test_place_decides() -> None:
     talk = Talk(backend("b1"), backend("b2"), policy=Coldest())
     assert talk.arrive("a", "xx") == "a->b1"
     assert talk.arrive("b", "xx") == "b->b2"
+
+
+def test_a_first_byte_is_of_one_model() -> None:
+    """Where nobody waits for its model, those who wait for another one go on waiting."""
+    small = backend("b1", kv_tokens=None, chunk_tokens=100)
+    talk = Talk(small, backend("b2", models=("k",)))
+    assert talk.arrive("a", "xy") == "a->b1"
+    assert talk.arrive("b", "xy", at=0.1) == ""
+    assert talk.arrive("c", at=0.2, model="k") == "c->b2"
+    assert talk.first_byte("c", 0.3) == ""
+    assert talk.first_byte("a", 0.4) == "b->b1"
