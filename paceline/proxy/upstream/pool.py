@@ -19,9 +19,9 @@ class Pool:
     """Idle connections by backend; the one used last is reused first, so that the rest can age."""
 
     def __init__(self, config: UpstreamConfig, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
         self.now = loop.time
         self._config = config
-        self._loop = loop
         self._lanes: dict[str, Lane] = {}
         self._reaper: asyncio.TimerHandle | None = None
 
@@ -76,7 +76,7 @@ class Pool:
         lane.opening.add(patience)
         try:
             async with patience:
-                _, connection = await self._loop.create_connection(
+                _, connection = await self.loop.create_connection(
                     lambda: Connection(self, backend, lane),
                     backend.host,
                     backend.port,
@@ -97,7 +97,7 @@ class Pool:
         connection.idle_since = self.now()
         connection.lane.idle.append(connection)
         if self._reaper is None:
-            self._reaper = self._loop.call_later(self._config.keepalive_seconds, self._reap)
+            self._reaper = self.loop.call_later(self._config.keepalive_seconds, self._reap)
 
     def forget(self, connection: Connection) -> None:
         """The engine closed an idle connection."""
@@ -136,7 +136,7 @@ class Pool:
                 lane.idle.popleft().abort()
             kept = kept or bool(lane.idle)
         self._reaper = (
-            self._loop.call_later(self._config.keepalive_seconds, self._reap) if kept else None
+            self.loop.call_later(self._config.keepalive_seconds, self._reap) if kept else None
         )
 
     @cached_property
