@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
 
 from paceline.engines import api
 from paceline.proxy.http.client import Client
@@ -15,6 +14,7 @@ from paceline.proxy.serving.gateway import Gateway
 from paceline.proxy.serving.relay import NO_REPLY, Outcome, Relay
 from paceline.proxy.serving.usage import read_usage
 from paceline.proxy.telemetry.record import Record
+from paceline.proxy.upstream.address import Address
 from paceline.proxy.upstream.connection import Connection
 from paceline.proxy.upstream.heads import request_head
 from paceline.proxy.upstream.pool import ConnectFailed
@@ -84,15 +84,20 @@ class Forward:
         pool, backend = self.gateway.pool, entry.address
         try:
             connection = pool.reuse(backend) or await pool.connect(backend)
-            outcome = await self._send(connection, claim)
+            relay = self._relay = Relay(self, connection, claim)
+            outcome = await relay.run()
             if outcome is Outcome.DROPPED and connection.reused and self._may_retry():
                 connection = await pool.connect(backend)
-                outcome = await self._send(connection, claim)
+                relay = self._relay = Relay(self, connection, claim)
+                outcome = await relay.run()
         except ConnectFailed as failure:
             entry.standing.failed(pool.now())
             return self._unreachable(claim.backend, str(failure))
-        self._report(entry.standing, outcome, connection)
-        return outcome is Outcome.COMPLETE or self._judge(outcome)
+        if outcome is Outcome.COMPLETE and relay.succeeded:
+            entry.standing.breaker.succeeded()
+            return True
+        self._report(entry.standing, relay, connection)
+        return self._judge(relay)
 
     def _unreachable(self, backend: str, why: str) -> bool:
         """Have another one tried, if that may be; else raises ApiError."""
@@ -101,35 +106,33 @@ class Forward:
         message = f"The engine {backend} cannot be reached: {why}."
         raise ApiError(502, message, reason="engine_unreachable") from None
 
-    def _report(self, standing: Standing, outcome: Outcome, connection: Connection) -> None:
-        """Tell how the backend did; not when it was a client that ended the reply."""
-        relay, pool = self._relay, self.gateway.pool
-        assert relay is not None
-        if relay.succeeded and outcome is Outcome.COMPLETE:
-            standing.breaker.succeeded()
-        elif outcome is Outcome.BROKEN:
+    def _report(self, standing: Standing, relay: Relay, connection: Connection) -> None:
+        """Tell how the backend failed; not when it was a client that ended the reply."""
+        pool = self.gateway.pool
+        if relay.outcome is Outcome.BROKEN:
             if relay.error is not None and relay.error.reason == "engine_failed":
                 standing.failed(pool.now())
         elif relay.head is not None:
             in_flight = pool.in_flight(connection.backend.id)
             advice = relay.head.noted.get(b"retry-after", (None,))
             standing.answered(relay.head.status, pool.now(), in_flight, advice[0])
-        elif outcome is Outcome.DROPPED and not connection.reused:
+        elif relay.outcome is Outcome.DROPPED and not connection.reused:
             standing.failed(pool.now())
 
-    def _judge(self, outcome: Outcome) -> bool:
-        """What becomes of a reply that is not complete; raises ApiError."""
-        if outcome is Outcome.HELD:
+    def _judge(self, relay: Relay) -> bool:
+        """Whether a reply that was no success was passed on; raises ApiError if there is none."""
+        if relay.outcome is Outcome.HELD:
             return False
-        if outcome is Outcome.DROPPED:
+        if relay.outcome is Outcome.DROPPED:
             message = "The engine closed the connection without a reply."
             raise ApiError(502, message, reason="engine_failed")
-        if not self.client.started and self._relay is not None and self._relay.error is not None:
-            raise self._relay.error
+        if not self.client.started and relay.error is not None:
+            raise relay.error
         return True
 
-    def _send(self, connection: Connection, claim: Claim) -> Coroutine[None, None, Outcome]:
-        record, request, backend = self.record, self.request, connection.backend
+    def message(self, backend: Address) -> tuple[bytes, bytes]:
+        """Head and body of the next attempt."""
+        record, request = self.record, self.request
         record.attempts += 1
         attempt_id = self._request_id
         if record.attempts > 1:
@@ -138,9 +141,7 @@ class Forward:
         if record.priority and backend.priority:
             body = self._ranked(backend.priority)
         length = None if not body and request.method in BODILESS else len(body)
-        head = request_head(request, backend, attempt_id, length)
-        relay = self._relay = Relay(self, connection, claim)
-        return relay.run(head, body)
+        return request_head(request, backend, attempt_id, length), body
 
     def _ranked(self, polarity: int) -> bytes:
         """The body, with the request's priority for an engine that ranks by it."""
@@ -154,8 +155,9 @@ class Forward:
         record = self.record
         lines = f"x-request-id: {self._request_id}\r\nx-paceline-backend: {record.backend}\r\n"
         if record.dispatched_at is not None:
+            queued = f"{record.queued * 1000:.1f}" if record.queued else "0.0"
             lines += (
-                f"x-paceline-queue-ms: {record.queued * 1000:.1f}\r\n"
+                f"x-paceline-queue-ms: {queued}\r\n"
                 f"x-paceline-cached-tokens: {record.cached_tokens}\r\n"
             )
         return lines.encode()

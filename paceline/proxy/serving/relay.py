@@ -34,7 +34,7 @@ UNBUFFERED = (
     (b"x-accel-buffering", b"x-accel-buffering: no\r\n"),
     (b"cache-control", b"cache-control: no-cache\r\n"),
 )
-"""Names and lines of what keeps nginx and caches from collecting a stream before they pass it on."""
+"""What keeps nginx and caches from collecting a stream before they pass it on: name and line."""
 
 
 class Outcome(enum.Enum):
@@ -83,8 +83,8 @@ class Relay:
         self._deadline = forward.record.deadline
         self._patience = self._config.first_byte_seconds
 
-    async def run(self, head: bytes, body: bytes) -> Outcome:
-        """Send a request and pass its reply on; returns when that has ended.
+    async def run(self) -> Outcome:
+        """Send the request and pass its reply on; returns when that has ended.
 
         Cancelling it closes the connection at once, and so does every end but a clean one.
         """
@@ -93,7 +93,7 @@ class Relay:
             self._quiet_since = self._loop.time()
             self._arm()
         try:
-            connection.send(head, body, self)
+            connection.send(*self._forward.message(connection.backend), self)
             while True:
                 await self._wake
                 if self.outcome is not None:
@@ -139,8 +139,6 @@ class Relay:
             self._settle(Outcome.COMPLETE)
         elif client.inbound.slow:
             self._wait_for_client()
-        elif self._timer is None:
-            self._arm()
 
     def lost(self, error: Exception | None) -> None:
         """The engine's connection is gone."""
@@ -157,7 +155,8 @@ class Relay:
 
     def stalled(self) -> None:
         """The engine hangs; nothing came of this reply, so it may be asked for elsewhere."""
-        if self.outcome is None and self.head is None and not self._buffer and self._forward.holds(NO_REPLY):
+        silent = self.outcome is None and self.head is None and not self._buffer
+        if silent and self._forward.holds(NO_REPLY):
             self._settle(Outcome.HELD)
 
     @property
@@ -195,6 +194,8 @@ class Relay:
         """The payload's first bytes came."""
         self._begun = True
         self._patience = self._config.idle_seconds
+        if self._timer is None and not self._framing.complete:
+            self._arm()
         if self.succeeded:
             self._forward.record.first_byte_at = self._connection.heard_at
             self._claim.first_byte()
