@@ -62,6 +62,8 @@ class Lane:
         """When any byte of a reply last came."""
         self.broken_at = 0.0
         """When it last closed a connection that the proxy would have kept."""
+        self.dropped = False
+        """The backend is gone or elsewhere: no connection is kept any longer."""
 
     def begin(self, now: float) -> None:
         """Something is asked of it."""
@@ -79,9 +81,8 @@ class Connection(asyncio.Protocol):
         self.lane = lane
         self.reused = False
         """Whether a request was answered here before."""
-        self.heard_at = 0.0
-        """When bytes last came, on the loop's clock."""
-        self.idle_since = 0.0
+        self.heard_at = keeper.now()
+        """When bytes last came, or it was made, on the loop's clock."""
         self._keeper = keeper
         self._now = keeper.now
         self._receiver: Receiver | None = None
@@ -104,7 +105,8 @@ class Connection(asyncio.Protocol):
 
     def release(self) -> None:
         """The reply is complete: keep the connection for the next request."""
-        self._leave()
+        self._receiver = None
+        self.lane.busy.discard(self)
         self._keeper.keep(self)
 
     def abort(self) -> None:
