@@ -127,8 +127,9 @@ async def schedule(gateway: Gateway, request: Request, record: Record) -> Reply 
     size = 0 if call.prompt.tokens else call.prompt.size  # of nothing but text
     del call  # it has a copy of the prompt, which need not wait
     with _turn(gateway, record):
-        claim = Scheduled(gateway.driver, wanted, record, transcript)
-        await claim.admit()
+        driver = gateway.driver
+        decision = driver.admit(wanted) or await driver.wait(wanted.id)
+        claim = Scheduled(driver, wanted, record, decision, transcript)
         await Forward(gateway, request, record, name_of(request, record)).run(claim)
     if record.usage.prompt_tokens and size:
         gateway.ratio.learn(record.model, size, record.usage.prompt_tokens)
