@@ -153,14 +153,12 @@ class Forward:
     def lines(self) -> bytes:
         """What the proxy adds to the reply's head."""
         record = self.record
-        lines = f"x-request-id: {self._request_id}\r\nx-paceline-backend: {record.backend}\r\n"
-        if record.dispatched_at is not None:
-            queued = f"{record.queued * 1000:.1f}" if record.queued else "0.0"
-            lines += (
-                f"x-paceline-queue-ms: {queued}\r\n"
-                f"x-paceline-cached-tokens: {record.cached_tokens}\r\n"
-            )
-        return lines.encode()
+        names = f"x-request-id: {self._request_id}\r\nx-paceline-backend: {record.backend}\r\n"
+        if record.dispatched_at is None:
+            return names.encode()
+        queued = f"{record.queued * 1000:.1f}" if record.queued else "0.0"
+        cached = f"x-paceline-cached-tokens: {record.cached_tokens}\r\n"
+        return f"{names}x-paceline-queue-ms: {queued}\r\n{cached}".encode()
 
     def holds(self, status: int) -> bool:
         """Whether a reply with this status is dropped in favour of another engine's."""

@@ -81,7 +81,6 @@ class Relay:
         self._pieces: list[bytes] = []  # the payload that came last,
         self._most = 2 * TAIL if transcript is None else BATCH  # and how much it may be
         self._deadline = forward.record.deadline
-        self._patience = self._config.first_byte_seconds
 
     async def run(self) -> Outcome:
         """Send the request and pass its reply on; returns when that has ended.
@@ -89,11 +88,12 @@ class Relay:
         Cancelling it closes the connection at once, and so does every end but a clean one.
         """
         connection = self._connection
-        if self._deadline is not None or self._patience is not None:
+        if self._deadline is not None or self._config.first_byte_seconds is not None:
             self._quiet_since = self._loop.time()
             self._arm()
         try:
-            connection.send(*self._forward.message(connection.backend), self)
+            head, body = self._forward.message(connection.backend)
+            connection.send(head, body, self)
             while True:
                 await self._wake
                 if self.outcome is not None:
@@ -193,7 +193,6 @@ class Relay:
     def _begin(self) -> None:
         """The payload's first bytes came."""
         self._begun = True
-        self._patience = self._config.idle_seconds
         if self._timer is None and not self._framing.complete:
             self._arm()
         if self.succeeded:
@@ -222,11 +221,16 @@ class Relay:
             or (self.outcome is None and self.tail.endswith(STREAM_END))
         )
 
+    @property
+    def _patience(self) -> float | None:
+        """How long the engine may be silent at this stage."""
+        return self._config.idle_seconds if self._begun else self._config.first_byte_seconds
+
     def _arm(self) -> None:
         """Watch the time, if there is a limit on it at this stage."""
-        limit = self._deadline
-        if self._patience is not None and not self._paused:
-            silent = self._quiet() + self._patience
+        limit, patience = self._deadline, self._patience
+        if patience is not None and not self._paused:
+            silent = self._quiet() + patience
             limit = silent if limit is None else min(silent, limit)
         if limit is not None:
             self._timer = self._loop.call_at(limit, self._check)
@@ -251,9 +255,8 @@ class Relay:
 
     def _silent(self, now: float) -> bool:
         """Whether the engine has been silent for too long."""
-        if self._paused or self._patience is None:
-            return False
-        return now >= self._quiet() + self._patience
+        patience = self._patience
+        return patience is not None and not self._paused and now >= self._quiet() + patience
 
     def _wait_for_client(self) -> None:
         self._paused = True

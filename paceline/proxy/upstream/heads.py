@@ -8,18 +8,20 @@ from paceline.proxy.upstream.address import Address
 
 def request_head(request: Request, backend: Address, request_id: str, length: int | None) -> bytes:
     """The head that asks `backend` what the client asked us; `length` is the body's, if any."""
-    target = (backend.base + request.raw_path).encode("utf-8", "surrogateescape")
-    peer = request.remote.encode()
+    asked = f"{request.method} {backend.base}{request.raw_path} HTTP/1.1"
+    forwarded = b"X-Forwarded-For: "
     if b"x-forwarded-for" in request.noted:
-        peer = request.noted[b"x-forwarded-for"] + b", " + peer
+        forwarded += request.noted[b"x-forwarded-for"] + b", "
+    ours = f"{request.remote}\r\nX-Request-Id: {request_id}\r\n"
+    if length is not None:
+        ours += f"Content-Length: {length}\r\n"
     lines = [
-        request.method.encode() + b" " + target + b" HTTP/1.1",
+        asked.encode("utf-8", "surrogateescape"),
         backend.host_line,
         *request.kept,
         *(backend.credentials or request.credentials),
-        b"X-Forwarded-For: " + peer,
-        b"X-Request-Id: " + request_id.encode(),
-        b"\r\n" if length is None else b"Content-Length: %d\r\n\r\n" % length,
+        forwarded + ours.encode(),
+        b"",
     ]
     return b"\r\n".join(lines)
 
