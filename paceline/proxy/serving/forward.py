@@ -11,7 +11,7 @@ from paceline.proxy.http.request import Request
 from paceline.proxy.http.splice import with_member
 from paceline.proxy.serving.claim import Claim
 from paceline.proxy.serving.gateway import Gateway
-from paceline.proxy.serving.relay import NO_REPLY, Outcome, Relay
+from paceline.proxy.serving.relay import BROKEN, COMPLETE, DROPPED, HELD, NO_REPLY, Relay
 from paceline.proxy.serving.usage import read_usage
 from paceline.proxy.telemetry.record import Record
 from paceline.proxy.upstream.address import Address
@@ -86,14 +86,14 @@ class Forward:
             connection = pool.reuse(backend) or await pool.connect(backend)
             relay = self._relay = Relay(self, connection, claim)
             outcome = await relay.run()
-            if outcome is Outcome.DROPPED and connection.reused and self._may_retry():
+            if outcome is DROPPED and connection.reused and self._may_retry():
                 connection = await pool.connect(backend)
                 relay = self._relay = Relay(self, connection, claim)
                 outcome = await relay.run()
         except ConnectFailed as failure:
             entry.standing.failed(pool.now())
             return self._unreachable(claim.backend, str(failure))
-        if outcome is Outcome.COMPLETE and relay.succeeded:
+        if outcome is COMPLETE and relay.succeeded:
             entry.standing.breaker.succeeded()
             return True
         self._report(entry.standing, relay, connection)
@@ -109,21 +109,21 @@ class Forward:
     def _report(self, standing: Standing, relay: Relay, connection: Connection) -> None:
         """Tell how the backend failed; not when it was a client that ended the reply."""
         pool = self.gateway.pool
-        if relay.outcome is Outcome.BROKEN:
+        if relay.outcome is BROKEN:
             if relay.error is not None and relay.error.reason == "engine_failed":
                 standing.failed(pool.now())
         elif relay.head is not None:
             in_flight = pool.in_flight(connection.backend.id)
             advice = relay.head.noted.get(b"retry-after", (None,))
             standing.answered(relay.head.status, pool.now(), in_flight, advice[0])
-        elif relay.outcome is Outcome.DROPPED and not connection.reused:
+        elif relay.outcome is DROPPED and not connection.reused:
             standing.failed(pool.now())
 
     def _judge(self, relay: Relay) -> bool:
         """Whether a reply that was no success was passed on; raises ApiError if there is none."""
-        if relay.outcome is Outcome.HELD:
+        if relay.outcome is HELD:
             return False
-        if relay.outcome is Outcome.DROPPED:
+        if relay.outcome is DROPPED:
             message = "The engine closed the connection without a reply."
             raise ApiError(502, message, reason="engine_failed")
         if not self.client.started and relay.error is not None:
@@ -185,7 +185,7 @@ class Forward:
                 record.usage = read_usage(relay.hand_over())
                 claim.finished(record.usage)
                 return
-        broken = relay is not None and relay.outcome is Outcome.BROKEN
+        broken = relay is not None and relay.outcome is BROKEN
         if record.outcome == "cancelled" and not broken:
             claim.cancelled()
         else:

@@ -22,8 +22,6 @@ TAIL = 4096
 STREAM_END = b"data: [DONE]\n\n"
 """The last event of OpenAI's streams, and of SGLang's."""
 
-NOTHING = Length(0)
-"""What is known of a body before its head has come."""
 NO_REPLY = 0
 """Stands for the status of an engine that was found to hang."""
 BUSY = (429, 503)
@@ -50,26 +48,27 @@ class Outcome(enum.Enum):
     """The engine failed otherwise: `error` tells how, `client.started` what the client has seen."""
 
 
+COMPLETE, HELD, DROPPED, BROKEN = Outcome
+"""By themselves: each look into the enumeration takes 70 ns."""
+
+
 class Relay:
     """One reply on its way from a connection to a client."""
 
     head: ReplyHead | None = None
-    outcome: Outcome | None = None
     error: ApiError | None = None
     succeeded = False
     """Whether the engine answered with a 2xx status."""
 
-    _framing: Framing = NOTHING
     _buffer = b""
     _timer: asyncio.TimerHandle | None = None
-    _begun = False  # the body's first byte came
     _paused = False
     _clean = True  # nothing followed the reply's end
     _quiet_since = 0.0
-    _kept = 0  # bytes that `_pieces` came in, at least
     _before = b""  # the end of what came before them, as far as it may belong to the tail
 
     def __init__(self, forward: Forward, connection: Connection, claim: Claim) -> None:
+        self.outcome: Outcome | None = None
         self._forward = forward
         self._client = forward.client
         self._connection = connection
@@ -78,8 +77,11 @@ class Relay:
         self._config = forward.gateway.config.upstream
         self._loop = forward.gateway.pool.loop
         self._wake = self._loop.create_future()
+        self._framing: Framing | None = None  # until the head has come
+        self._begun = False  # the body's first byte came
         self._pieces: list[bytes] = []  # the payload that came last,
-        self._most = 2 * TAIL if transcript is None else BATCH  # and how much it may be
+        self._kept = 0  # the bytes that it came in, at least,
+        self._most = 2 * TAIL if transcript is None else BATCH  # and how many there may be
         self._deadline = forward.record.deadline
 
     async def run(self) -> Outcome:
@@ -103,7 +105,7 @@ class Relay:
         finally:
             if self._timer is not None:
                 self._timer.cancel()
-            if self.outcome is Outcome.COMPLETE and self._reusable:
+            if self.outcome is COMPLETE and self._reusable:
                 connection.release()
             else:
                 connection.abort()
@@ -113,16 +115,16 @@ class Relay:
         if self.outcome is not None:
             self._clean = False
             return
-        lines = b""
+        lines, framing = b"", self._framing
         try:
-            if self.head is None:
+            if framing is None:
                 lines, data = self._take_head(data)
-                if not lines:
+                framing = self._framing
+                if framing is None or not lines:
                     return
-            framing = self._framing
             pieces = framing.feed(data)
             if framing.complete and framing.end < len(data):
-                data = self._cut_off(data, lines)
+                data = self._cut_off(data, framing.end, lines)
         except (BadReply, BadFraming) as error:
             self._break(502, f"The engine sent a malformed reply: {error}.")
             return
@@ -134,9 +136,9 @@ class Relay:
             if self._kept > self._most:
                 self.hand_over()
             if not self._begun:
-                self._begin()
+                self._begin(framing.complete)
         if framing.complete:
-            self._settle(Outcome.COMPLETE)
+            self._settle(COMPLETE)
         elif client.inbound.slow:
             self._wait_for_client()
 
@@ -146,10 +148,10 @@ class Relay:
         if self.outcome is not None:
             return
         if self.head is None and not self._buffer:
-            self._settle(Outcome.DROPPED)
-        elif self.head is not None and isinstance(self._framing, UntilClose) and error is None:
+            self._settle(DROPPED)
+        elif isinstance(self._framing, UntilClose) and error is None:
             self._client.write(self._client.last)
-            self._settle(Outcome.COMPLETE)
+            self._settle(COMPLETE)
         else:
             self._break(502, "The engine closed the connection in the middle of its reply.")
 
@@ -157,7 +159,7 @@ class Relay:
         """The engine hangs; nothing came of this reply, so it may be asked for elsewhere."""
         silent = self.outcome is None and self.head is None and not self._buffer
         if silent and self._forward.holds(NO_REPLY):
-            self._settle(Outcome.HELD)
+            self._settle(HELD)
 
     @property
     def _reusable(self) -> bool:
@@ -176,24 +178,24 @@ class Relay:
         self.head = head
         self.succeeded = 200 <= head.status < 300
         if not self.succeeded and forward.holds(head.status):
-            self._settle(Outcome.HELD)
+            self._settle(HELD)
             return b"", b""
         ours = forward.lines()
         if head.status in BUSY or not isinstance(framing, Length):
             ours += _additions(head)
         return self._client.frame(head, framing, ours), data
 
-    def _cut_off(self, data: bytes, lines: bytes) -> bytes:
+    def _cut_off(self, data: bytes, end: int, lines: bytes) -> bytes:
         """The part of `data` that belongs to the reply; raises BadReply if none of it has gone."""
         if lines:
             raise BadReply("bytes behind its end")
         self._clean = False
-        return data[: self._framing.end]
+        return data[:end]
 
-    def _begin(self) -> None:
-        """The payload's first bytes came."""
+    def _begin(self, complete: bool) -> None:
+        """The payload's first bytes came, if not all of it."""
         self._begun = True
-        if self._timer is None and not self._framing.complete:
+        if self._timer is None and not complete:
             self._arm()
         if self.succeeded:
             self._forward.record.first_byte_at = self._connection.heard_at
@@ -217,8 +219,7 @@ class Relay:
     def answered(self) -> bool:
         """Whether the client got a whole answer, even if it left before the last framing byte."""
         return self.succeeded and (
-            self.outcome is Outcome.COMPLETE
-            or (self.outcome is None and self.tail.endswith(STREAM_END))
+            self.outcome is COMPLETE or (self.outcome is None and self.tail.endswith(STREAM_END))
         )
 
     @property
@@ -294,9 +295,10 @@ class Relay:
         """There is no whole reply: cut the client's if it has begun, else others answer it."""
         self.error = ApiError(status, message, reason=reason)
         if self._client.started:
-            told = self._framing.at_boundary and self.head is not None and self.head.is_sse
+            head, framing = self.head, self._framing
+            told = head is not None and head.is_sse and framing is not None and framing.at_boundary
             self._client.cut(self._last_event(self.error) if told else b"")
-        self._settle(Outcome.BROKEN)
+        self._settle(BROKEN)
 
 
 def _additions(head: ReplyHead) -> bytes:
