@@ -63,7 +63,7 @@ class Relay:
     _buffer = b""
     _timer: asyncio.TimerHandle | None = None
     _paused = False
-    _clean = True  # nothing followed the reply's end
+    _keep = False  # the connection may carry another request once the reply is complete
     _quiet_since = 0.0
     _before = b""  # the end of what came before them, as far as it may belong to the tail
 
@@ -105,7 +105,7 @@ class Relay:
         finally:
             if self._timer is not None:
                 self._timer.cancel()
-            if self.outcome is COMPLETE and self._reusable:
+            if self.outcome is COMPLETE and self._keep and connection.sent:
                 connection.release()
             else:
                 connection.abort()
@@ -113,7 +113,7 @@ class Relay:
     def received(self, data: bytes) -> None:
         """The engine sent `data`: pass it on, behind the reply's head if that has not gone yet."""
         if self.outcome is not None:
-            self._clean = False
+            self._keep = False
             return
         lines, framing = b"", self._framing
         try:
@@ -144,7 +144,7 @@ class Relay:
 
     def lost(self, error: Exception | None) -> None:
         """The engine's connection is gone."""
-        self._clean = False
+        self._keep = False
         if self.outcome is not None:
             return
         if self.head is None and not self._buffer:
@@ -161,12 +161,6 @@ class Relay:
         if silent and self._forward.holds(NO_REPLY):
             self._settle(HELD)
 
-    @property
-    def _reusable(self) -> bool:
-        """Whether the connection of a complete reply may carry another request."""
-        head = self.head
-        return self._clean and head is not None and head.keep_alive and self._connection.sent
-
     def _take_head(self, data: bytes) -> tuple[bytes, bytes]:
         """The head to send and what came behind it; empty until it is whole, or if it is held."""
         head, data = split_head(self._buffer + data)
@@ -176,6 +170,7 @@ class Relay:
         forward = self._forward
         framing = self._framing = framing_of(head, forward.request.method)
         self.head = head
+        self._keep = head.keep_alive
         self.succeeded = 200 <= head.status < 300
         if not self.succeeded and forward.holds(head.status):
             self._settle(HELD)
@@ -189,7 +184,7 @@ class Relay:
         """The part of `data` that belongs to the reply; raises BadReply if none of it has gone."""
         if lines:
             raise BadReply("bytes behind its end")
-        self._clean = False
+        self._keep = False
         return data[:end]
 
     def _begin(self, complete: bool) -> None:
