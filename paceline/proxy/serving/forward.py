@@ -185,6 +185,7 @@ class Forward:
                 record.usage = read_usage(relay.hand_over())
                 claim.finished(record.usage)
                 return
+            relay.error = None  # what is raised refers to here, too
         broken = relay is not None and relay.outcome is BROKEN
         if record.outcome == "cancelled" and not broken:
             claim.cancelled()
