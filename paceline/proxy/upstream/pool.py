@@ -8,6 +8,7 @@ from collections import defaultdict
 from functools import cached_property
 
 from paceline.proxy.config import UpstreamConfig
+from paceline.proxy.http.outbox import Outbox
 from paceline.proxy.upstream.address import Address
 from paceline.proxy.upstream.connection import Connection, Lane
 
@@ -22,6 +23,7 @@ class Pool:
     def __init__(self, config: UpstreamConfig, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
         self.now = loop.time
+        self.outbox = Outbox(loop)
         self._config = config
         self._keep_seconds = config.keepalive_seconds
         self._lanes: defaultdict[str, Lane] = defaultdict(Lane)
