@@ -123,7 +123,8 @@ class Relay:
                 if framing is None or not lines:
                     return
             pieces = framing.feed(data)
-            if framing.complete and framing.end < len(data):
+            complete = framing.complete
+            if complete and framing.end < len(data):
                 data = self._cut_off(data, framing.end, lines)
         except (BadReply, BadFraming) as error:
             self._break(502, f"The engine sent a malformed reply: {error}.")
@@ -136,8 +137,8 @@ class Relay:
             if self._kept > self._most:
                 self.hand_over()
             if not self._begun:
-                self._begin(framing.complete)
-        if framing.complete:
+                self._begin(complete)
+        if complete:
             self._settle(COMPLETE)
         elif client.inbound.slow:
             self._wait_for_client()

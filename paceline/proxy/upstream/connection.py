@@ -97,8 +97,10 @@ class Connection(asyncio.Protocol):
     def send(self, head: bytes, body: bytes, receiver: Receiver) -> None:
         """Send a request; its reply goes to `receiver`."""
         self._receiver = receiver
-        self.lane.begin(self._now())
-        self.lane.busy.add(self)
+        lane = self.lane
+        if not lane.busy:
+            lane.begin(self._now())
+        lane.busy.add(self)
         if len(body) <= ONE_WRITE:
             self._outbox.write(self.transport, head + body)
         else:
