@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from itertools import chain
 
-from aiohttp.http import RawRequestMessage
 from msgspec import Struct
 
 from paceline.proxy.http.errors import ApiError
+from paceline.proxy.http.head_reader import VERSIONS
 from paceline.proxy.http.memory import Memory
 from paceline.proxy.http.request import Request
-from paceline.proxy.http.request_line import VERSIONS
 
 _HOST = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+;=%-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?")
 """RFC 3986 section 3.2, without user and without commas, which could make it a list."""
@@ -55,12 +53,13 @@ def _check_framing(request: Request, limits: Limits) -> None:
     if b"transfer-encoding" in noted:
         if not request.http11:
             raise ApiError(400, "HTTP/1.0 has no Transfer-Encoding.", reason="bad_request")
+        if not request.message.chunked:  # RFC 9112 section 6.3
+            raise ApiError(400, "The last coding must be chunked.", reason="bad_request")
         if noted[b"transfer-encoding"].lower() != b"chunked":
             raise ApiError(501, "Only chunked is understood.", reason="not_implemented")
     if b"expect" in noted and noted[b"expect"].lower() != b"100-continue":
         raise ApiError(417, "Only 100-continue is understood.", reason="bad_request")
-    if b"content-length" in noted:
-        take_in(request, int(noted[b"content-length"]), limits)
+    take_in(request, request.length, limits)
 
 
 def take_in(request: Request, size: int, limits: Limits) -> None:
@@ -81,21 +80,6 @@ def _is_host(value: bytes | None) -> bool:
     It is not passed on, but a request that names two hosts means two things to two readers.
     """
     return value is None or _HOST.fullmatch(value) is not None
-
-
-def head_size(message: RawRequestMessage) -> int:
-    """The bytes of a request's target and headers."""
-    return len(message.path) + sum(map(len, chain.from_iterable(message.raw_headers)))
-
-
-def head_too_large() -> ApiError:
-    """The answer to a head above its limit."""
-    return ApiError(431, "The request's head is too large.", reason="head_too_large")
-
-
-def odd_request_line() -> ApiError:
-    """The answer to a request line that others read differently, or not at all."""
-    return ApiError(400, "The request line is malformed.", reason="bad_request")
 
 
 def too_large(limits: Limits) -> ApiError:

@@ -67,6 +67,7 @@ class Request:
         "inbound",
         "keep_alive",
         "kept",
+        "length",
         "message",
         "method",
         "noted",
@@ -102,6 +103,8 @@ class Request:
         self.noted: dict[bytes, bytes] = {}
         """The values of the headers in `SPECIAL`, by name in lower case."""
         self._sort(message.raw_headers)
+        self.length = int(self.noted.get(b"content-length", 0))
+        """Bytes of the body, as far as the head tells: the parser checked that they are digits."""
 
     def _sort(self, headers: RawHeaders) -> None:
         """Look at every header once: most are only passed on."""
