@@ -10,7 +10,8 @@ from collections.abc import Collection
 from paceline.proxy.access.keys import Keys
 from paceline.proxy.access.salts import FIELDS
 from paceline.proxy.http.errors import ApiError
-from paceline.proxy.http.request import Request, unlisted
+from paceline.proxy.http.head import unlisted
+from paceline.proxy.http.request import Request
 
 OPEN = frozenset(("/health", "/ready"))
 """For whoever watches over the proxy, which rarely has a key."""
@@ -96,7 +97,7 @@ class Access:
             request.kept = unlisted(request.kept, {b"x-paceline-tenant"})
         request.tenant = self.keys.holder(token)
         if not own:
-            request.credentials.clear()
+            request.credentials = []
         if request.tenant is not None:
             self._check_path(request)
         elif (name := self.admins.holder(token)) is not None:

@@ -8,6 +8,7 @@ from functools import lru_cache
 from msgspec import Struct
 
 from paceline.proxy.http.errors import ApiError
+from paceline.proxy.http.head import Head
 from paceline.proxy.http.head_reader import VERSIONS
 from paceline.proxy.http.memory import Memory
 from paceline.proxy.http.request import Request
@@ -34,32 +35,38 @@ class Limits(Struct, frozen=True, kw_only=True):
 
 def check(request: Request, limits: Limits) -> None:
     """Look at a head before the body is read; raises ApiError."""
-    noted = request.noted
-    if not request.raw_path.startswith("/") or "#" in request.raw_path:
+    head = request.head
+    if not head.checked:
+        _check_head(head)
+        _check_framing(head)
+        head.checked = True
+    take_in(request, request.length, limits)
+
+
+def _check_head(head: Head) -> None:
+    if not head.raw_path.startswith("/") or "#" in head.raw_path:
         raise ApiError(400, "The request target must be a path.", reason="bad_request")
-    if request.message.version not in VERSIONS:
+    if head.message.version not in VERSIONS:
         raise ApiError(505, "Only HTTP/1.1 and HTTP/1.0 are spoken.", reason="bad_request")
-    if not _is_host(noted.get(b"host")):
+    if not _is_host(head.noted.get(b"host")):
         raise ApiError(400, "The Host header is malformed.", reason="bad_request")
-    if request.method == "TRACE":
+    if head.method == "TRACE":
         raise ApiError(501, "TRACE is not supported.", reason="not_implemented")
-    _check_framing(request, limits)
 
 
-def _check_framing(request: Request, limits: Limits) -> None:
-    noted = request.noted
+def _check_framing(head: Head) -> None:
+    noted = head.noted
     if b"upgrade" in noted and noted[b"upgrade"].lower() == b"websocket":
         raise ApiError(501, "WebSockets are not supported.", reason="not_implemented")
     if b"transfer-encoding" in noted:
-        if not request.http11:
+        if not head.http11:
             raise ApiError(400, "HTTP/1.0 has no Transfer-Encoding.", reason="bad_request")
-        if not request.message.chunked:  # RFC 9112 section 6.3
+        if not head.message.chunked:  # RFC 9112 section 6.3
             raise ApiError(400, "The last coding must be chunked.", reason="bad_request")
         if noted[b"transfer-encoding"].lower() != b"chunked":
             raise ApiError(501, "Only chunked is understood.", reason="not_implemented")
     if b"expect" in noted and noted[b"expect"].lower() != b"100-continue":
         raise ApiError(417, "Only 100-continue is understood.", reason="bad_request")
-    take_in(request, request.length, limits)
 
 
 def take_in(request: Request, size: int, limits: Limits) -> None:

@@ -19,7 +19,7 @@ class Client:
         self._request = request
         self.inbound = request.inbound
         self._transport = request.inbound.transport
-        self._http11 = request.http11
+        self._http11 = request.head.http11
         if not self._http11:
             request.keep_alive = False  # it could be asked for, but hardly anybody does
         self.reframes = False

@@ -11,13 +11,16 @@ from aiohttp.http import (
     HttpRequestParser,
     HttpVersion10,
     HttpVersion11,
-    RawRequestMessage,
 )
 
 from paceline.proxy.http.errors import ApiError
+from paceline.proxy.http.head import Head
 
 VERSIONS = frozenset((HttpVersion10, HttpVersion11))
 """aiohttp's parser lets some others through."""
+LENGTH = b"\r\ncontent-length: "
+MAX_DIGITS = 15
+"""Of a body's length, for a head that is not read again: enough for any that is accepted."""
 _STRICT = re.compile(rb"[\r\n]*[^\s]+ [^\s]+ HTTP/1\.[01]\r\n")
 """RFC 9112 section 3, behind the empty lines of section 2.2. llhttp skips any number of blanks, and
 takes RTSP for HTTP."""
@@ -26,7 +29,7 @@ takes RTSP for HTTP."""
 class HeadReader:
     """Reads one connection's heads; what stands between them, the bodies, must not come here."""
 
-    __slots__ = ("_begun", "_longest", "_parser")
+    __slots__ = ("_after", "_before", "_begun", "_head", "_longest", "_parser")
 
     def __init__(
         self, protocol: BaseProtocol, loop: asyncio.AbstractEventLoop, longest: int
@@ -43,12 +46,37 @@ class HeadReader:
         self._longest = longest
         self._begun = b""
         """What came of a head that is not whole."""
+        self._head: Head | None = None
+        """The one before, if its body had a length, and if the parser read it in one piece."""
+        self._before = self._after = b""
+        """What stood before the digits of that length, and behind them."""
 
-    def read(self, data: bytes) -> tuple[RawRequestMessage, bytes] | None:
-        """The head that ends in `data`, and what came behind it; None if it goes on.
+    def read(self, data: bytes) -> tuple[Head, int, bytes] | None:
+        """The head that ends in `data`, the length of the body, and what came behind the head; None
+        if it goes on. Raises ApiError.
+
+        Clients send the same head again and again but for the body's length, which is why HTTP/2
+        sends numbers for known lines: what was read once need not be read again.
+        """
+        end = data.find(b"\r\n\r\n") + 4
+        before, after = self._before, self._after
+        digits = data[len(before) : end - len(after)]
+        if (
+            digits.isdigit()
+            and len(digits) <= MAX_DIGITS
+            and self._head is not None
+            and not self._begun
+            and data.startswith(before)
+            and data.startswith(after, end - len(after))
+        ):
+            return self._head, int(digits), data[end:]
+        return self._read(data)
+
+    def _read(self, data: bytes) -> tuple[Head, int, bytes] | None:
+        """Any other head.
 
         The parser has every byte of a head when it comes, and none behind its end: whatever it
-        made of that, there is one head. Raises ApiError.
+        made of that, there is one head.
         """
         window = self._begun + data if self._begun else data
         end = window.find(b"\r\n\r\n") + 4
@@ -68,7 +96,19 @@ class HeadReader:
         if _STRICT.match(window, 0, end) is None and message.version in VERSIONS:
             raise _odd_request_line()
         self._begun = b""
-        return message, behind
+        head = Head(message)
+        self._remember(head, window[:end])
+        return head, head.length, behind
+
+    def _remember(self, head: Head, raw: bytes) -> None:
+        """Know it when it comes again. The parser saw to it that there is one length at most."""
+        self._head = None
+        at = raw.lower().find(LENGTH)
+        if at >= 0:
+            at += len(LENGTH)
+            end = raw.index(b"\r\n", at)
+            if raw[at:end].isdigit():
+                self._head, self._before, self._after = head, raw[:at], raw[end:]
 
 
 def _odd_request_line() -> ApiError:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from paceline.proxy.http.head import HOP_BY_HOP, unlisted
 from paceline.proxy.http.replies import ReplyHead
-from paceline.proxy.http.request import HOP_BY_HOP, unlisted
 
 REPLY_REPLACED = HOP_BY_HOP | {
     b"x-paceline-backend",

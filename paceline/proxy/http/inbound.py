@@ -171,14 +171,14 @@ class Inbound(BaseProtocol):
     def _read(self, data: bytes) -> None:
         """More of a head came, and maybe something behind it."""
         try:
-            head = self._heads.read(data)
+            read = self._heads.read(data)
         except ApiError as error:
             self._refuse(error)
             return
-        if head is not None:
+        if read is not None:
             self._head_begun = False
-            message, behind = head
-            self._take_up(Request(message, self, self.remote), behind)
+            head, length, behind = read
+            self._take_up(Request(head, self, self.remote, length), behind)
         elif not self._head_begun:
             self._head_begun = True
             self._patience.wait(self._limits.head_seconds)
@@ -192,7 +192,7 @@ class Inbound(BaseProtocol):
         except ApiError as error:
             self._refuse(error, request)
             return
-        if b"expect" in request.noted and request.http11 and self.transport is not None:
+        if b"expect" in request.noted and request.head.http11 and self.transport is not None:
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         chunked = b"transfer-encoding" in request.noted
         if len(data) >= request.length and not chunked:

@@ -8,6 +8,7 @@ import pytest
 from aiohttp.base_protocol import BaseProtocol
 
 from paceline.proxy.http.errors import ApiError
+from paceline.proxy.http.head import Head
 from paceline.proxy.http.head_reader import HeadReader
 
 GET = b"GET /y HTTP/1.1\r\nHost: p\r\n\r\n"
@@ -20,18 +21,23 @@ ODD = [
 SIZES = pytest.mark.parametrize("size", [1, 7, 11, 1000])
 
 
-def heads(data: bytes, size: int, longest: int = 2**10) -> list[str]:
-    """The targets of the heads in `data`, which comes in reads of `size` bytes."""
+def read(data: bytes, size: int, longest: int = 2**10) -> list[tuple[Head, int]]:
+    """The heads in `data`, which comes in reads of `size` bytes, and their bodies' lengths."""
     loop = asyncio.new_event_loop()
     reader = HeadReader(BaseProtocol(loop), loop, longest)
     loop.close()
-    targets = []
+    found = []
     for at in range(0, len(data), size):
         piece = data[at : at + size]
-        while piece and (head := reader.read(piece)) is not None:
-            message, piece = head
-            targets.append(message.path)
-    return targets
+        while piece and (one := reader.read(piece)) is not None:
+            head, length, piece = one
+            found.append((head, length))
+    return found
+
+
+def heads(data: bytes, size: int, longest: int = 2**10) -> list[str]:
+    """Their targets."""
+    return [head.raw_path for head, _ in read(data, size, longest)]
 
 
 @SIZES
@@ -80,3 +86,45 @@ def test_an_offer_of_another_protocol_is_no_end() -> None:
     """A client that would rather speak h2c goes on as it began."""
     offer = GET[:-2] + b"Connection: Upgrade\r\nUpgrade: h2c\r\n\r\n"
     assert heads(offer + GET, 1000) == ["/y", "/y"]
+
+
+POST = b"POST /x HTTP/1.1\r\nHost: p\r\nContent-Length: %b\r\nX: y\r\n\r\n"
+
+
+def test_a_head_that_comes_again_is_not_read_again() -> None:
+    """Whatever the length of its body."""
+    found = read(b"".join(POST % length for length in (b"5", b"5", b"1234", b"0", b"007")), 1000)
+    assert [length for _, length in found] == [5, 5, 1234, 0, 7]
+    assert len({id(head) for head, _ in found}) == 1
+
+
+OTHERS = [
+    *(
+        POST % length
+        for length in (b"", b"x", b"+5", b"5_0", b"5 ", b"5, 5", b"1" * 21, b"0" * 5000)
+    ),
+    *(POST % length for length in (b"5\r\nContent-Length: 5", b"5\r\nTransfer-Encoding: chunked")),
+    (POST % b"5").replace(b"POST", b"PUT"),
+    (POST % b"5").replace(b"/x", b"/z"),
+    (POST % b"5").replace(b"X: y", b"X: z"),
+    (POST % b"5").replace(b"X: y\r\n", b""),
+    (POST % b"5").replace(b"POST /x ", b"POST  /x "),
+    (POST % b"5").replace(b"Content-Length: 5", b"Transfer-Encoding: chunked"),
+    (POST % b"5").replace(b"\r\n\r\n", b"\r\n y\r\n\r\n"),
+    GET,
+]
+
+
+@pytest.mark.parametrize("data", OTHERS)
+@pytest.mark.parametrize("size", [1, 30, 9999])
+def test_what_came_before_changes_nothing(data: bytes, size: int) -> None:
+    """A head that is almost the one before it is read, or refused, as if it were the first."""
+
+    def made(data: bytes) -> list[object]:
+        try:
+            found = read(data, size, longest=2**13)
+        except ApiError as error:
+            return [error.status]
+        return [(head.method, head.raw_path, head.kept, head.noted, n) for head, n in found]
+
+    assert made(POST % b"5" + data)[-1] == made(data)[-1]
