@@ -72,13 +72,11 @@ class Access:
     def client(self, request: Request) -> None:
         """Whether a client may ask this; raises ApiError."""
         path = request.path
-        if _is_open(request):
-            return
         if is_for_admins(path):
             if self.separate:
                 raise ApiError(404, f"There is no {path}.", reason="not_found")
             self._admin(request)
-        elif self.keys:
+        elif self.keys and not _is_open(request):
             self._tenant(request)
 
     def admin(self, request: Request) -> None:

@@ -9,33 +9,31 @@ MAX_AHEAD = 1 << 18
 
 
 class Ahead:
-    """What came behind the request that is being answered; false if nothing did."""
+    """What came behind the request that is being answered."""
 
-    __slots__ = ("_data", "_hold", "_memory")
+    __slots__ = ("_hold", "_memory", "data")
 
     def __init__(self, memory: Memory | None) -> None:
         """`memory` is None where it has no limit."""
         self._memory = memory
         self._hold: Hold | None = None
-        self._data = b""
-
-    def __len__(self) -> int:
-        return len(self._data)
+        self.data = b""
 
     @property
     def full(self) -> bool:
         """Whether reading has to stop."""
-        return len(self._data) >= MAX_AHEAD
+        return len(self.data) >= MAX_AHEAD
 
     def add(self, data: bytes) -> None:
         """This came; raises ApiError with 503."""
         if self._memory is not None:
             if self._hold is None:
-                self._hold = self._memory.hold(0)
-            self._hold.grow(len(self._data) + len(data))
-        self._data += data
+                self._hold = self._memory.hold(len(data))
+            else:
+                self._hold.grow(len(self.data) + len(data))
+        self.data += data
 
     def take(self) -> bytes:
         """All of it: its turn has come, or never will."""
-        data, self._data, self._hold = self._data, b"", None
+        data, self.data, self._hold = self.data, b"", None
         return data

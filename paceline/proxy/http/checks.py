@@ -33,17 +33,8 @@ class Limits(Struct, frozen=True, kw_only=True):
     """Longest wait for the next request."""
 
 
-def check(request: Request, limits: Limits) -> None:
-    """Look at a head before the body is read; raises ApiError."""
-    head = request.head
-    if not head.checked:
-        _check_head(head)
-        _check_framing(head)
-        head.checked = True
-    take_in(request, request.length, limits)
-
-
-def _check_head(head: Head) -> None:
+def check(head: Head) -> None:
+    """Whether requests with this head may be forwarded; raises ApiError."""
     if not head.raw_path.startswith("/") or "#" in head.raw_path:
         raise ApiError(400, "The request target must be a path.", reason="bad_request")
     if head.message.version not in VERSIONS:
@@ -52,6 +43,8 @@ def _check_head(head: Head) -> None:
         raise ApiError(400, "The Host header is malformed.", reason="bad_request")
     if head.method == "TRACE":
         raise ApiError(501, "TRACE is not supported.", reason="not_implemented")
+    _check_framing(head)
+    head.checked = True
 
 
 def _check_framing(head: Head) -> None:

@@ -29,7 +29,7 @@ takes RTSP for HTTP."""
 class HeadReader:
     """Reads one connection's heads; what stands between them, the bodies, must not come here."""
 
-    __slots__ = ("_after", "_before", "_begun", "_head", "_longest", "_parser")
+    __slots__ = ("_after", "_before", "_begun", "_head", "_longest", "_parser", "_start", "_tail")
 
     def __init__(
         self, protocol: BaseProtocol, loop: asyncio.AbstractEventLoop, longest: int
@@ -47,9 +47,11 @@ class HeadReader:
         self._begun = b""
         """What came of a head that is not whole."""
         self._head: Head | None = None
-        """The one before, if its body had a length, and if the parser read it in one piece."""
+        """The one before, if its body had a length, and if no other has begun."""
         self._before = self._after = b""
-        """What stood before the digits of that length, and behind them."""
+        """What stood before the digits of that length, and behind them;"""
+        self._start = self._tail = 0
+        """how many bytes that is."""
 
     def read(self, data: bytes) -> tuple[Head, int, bytes] | None:
         """The head that ends in `data`, the length of the body, and what came behind the head; None
@@ -58,18 +60,18 @@ class HeadReader:
         Clients send the same head again and again but for the body's length, which is why HTTP/2
         sends numbers for known lines: what was read once need not be read again.
         """
+        head = self._head
         end = data.find(b"\r\n\r\n") + 4
-        before, after = self._before, self._after
-        digits = data[len(before) : end - len(after)]
+        stop = end - self._tail
+        digits = data[self._start : stop]
         if (
-            digits.isdigit()
+            head is not None
+            and digits.isdigit()
             and len(digits) <= MAX_DIGITS
-            and self._head is not None
-            and not self._begun
-            and data.startswith(before)
-            and data.startswith(after, end - len(after))
+            and data.startswith(self._before)
+            and data.startswith(self._after, stop)
         ):
-            return self._head, int(digits), data[end:]
+            return head, int(digits), data[end:]
         return self._read(data)
 
     def _read(self, data: bytes) -> tuple[Head, int, bytes] | None:
@@ -88,7 +90,7 @@ class HeadReader:
         if len(window) - len(behind) > self._longest:
             raise ApiError(431, "The request's head is too large.", reason="head_too_large")
         if end < 4 and not messages:
-            self._begun = window
+            self._begun, self._head = window, None
             return None
         if end < 4 or len(messages) != 1:
             raise _odd_request_line()
@@ -109,6 +111,7 @@ class HeadReader:
             end = raw.index(b"\r\n", at)
             if raw[at:end].isdigit():
                 self._head, self._before, self._after = head, raw[:at], raw[end:]
+                self._start, self._tail = at, len(raw) - end
 
 
 def _odd_request_line() -> ApiError:

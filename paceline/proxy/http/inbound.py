@@ -156,7 +156,7 @@ class Inbound(BaseProtocol):
     def finish(self) -> None:
         """Close behind the next answer; soon, if nothing is asked."""
         self._ending = True
-        if self._current is not None and not self._ahead:
+        if self._current is not None and not self._ahead.data:
             self._current.keep_alive = False  # unless its head has gone already
         if self._idle and self._served:
             self._patience.wait(LINGER_SECONDS)
@@ -187,21 +187,22 @@ class Inbound(BaseProtocol):
         """Look at a head, then have the body that begins with `data`."""
         self._current = request
         try:
-            checks.check(request, self._limits)
+            if not request.head.checked:
+                checks.check(request.head)
+            checks.take_in(request, request.length, self._limits)
             self._gate(request)
         except ApiError as error:
             self._refuse(error, request)
             return
         if b"expect" in request.noted and request.head.http11 and self.transport is not None:
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        chunked = b"transfer-encoding" in request.noted
-        if len(data) >= request.length and not chunked:
+        if b"transfer-encoding" in request.noted:
+            self._upload = ChunkedUpload(request, self._limits, self._loop)
+        elif len(data) < request.length:
+            self._upload = Upload(request, self._limits, self._loop.time())
+        else:
             self._begin(request, data[: request.length], data[request.length :])
             return
-        if chunked:
-            self._upload = ChunkedUpload(request, self._limits, self._loop)
-        else:
-            self._upload = Upload(request, self._limits, self._loop.time())
         self._take_in(self._upload, data)
 
     def _take_in(self, upload: Upload, data: bytes) -> None:
@@ -251,7 +252,7 @@ class Inbound(BaseProtocol):
         self._served = True
         if keep and not self._last:
             self._patience.wait(LINGER_SECONDS if self._ending else self._limits.idle_seconds)
-            if self._ahead:
+            if self._ahead.data:
                 self._next()
         else:
             self._last = True

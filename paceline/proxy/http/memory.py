@@ -23,11 +23,12 @@ class Memory:
         return Hold(self, size)
 
     def take(self, size: int) -> None:
-        """Count so many bytes, or so many less; raises ApiError."""
-        if size > 0 and self.held + size > self.limit:
+        """Count so many bytes; raises ApiError."""
+        held = self.held + size
+        if held > self.limit:
             message = "The proxy holds as many requests as its memory allows; try again later."
             raise ApiError(503, message, reason="memory", retry_after=self._retry_after())
-        self.held += size
+        self.held = held
 
 
 class Hold:
@@ -44,12 +45,8 @@ class Hold:
     def grow(self, size: int) -> None:
         """The body has so many bytes by now; raises ApiError."""
         if size > self._size:
-            self.resize(size)
-
-    def resize(self, size: int) -> None:
-        """There are so many bytes, more or less than before; raises ApiError."""
-        self._memory.take(size - self._size)
-        self._size = size
+            self._memory.take(size - self._size)
+            self._size = size
 
     def __del__(self) -> None:
         self._memory.held -= self._size
