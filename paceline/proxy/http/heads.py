@@ -29,5 +29,7 @@ def reply_head(head: ReplyHead, ours: bytes, *, chunked: bool, close: bool) -> b
 def _kept(head: ReplyHead) -> list[bytes]:
     """The lines of all headers but those that are replaced and those that Connection lists."""
     kept = [name + b": " + v for name, v in head.headers if name.lower() not in REPLY_REPLACED]
-    options = b",".join(head.noted.get(b"connection", ())).lower().split(b",")
+    if b"connection" not in head.noted:
+        return kept
+    options = b",".join(head.noted[b"connection"]).lower().split(b",")
     return unlisted(kept, {option.strip() for option in options})
