@@ -186,22 +186,23 @@ class Inbound(BaseProtocol):
     def _take_up(self, request: Request, data: bytes) -> None:
         """Look at a head, then have the body that begins with `data`."""
         self._current = request
+        noted, length = request.noted, request.length
         try:
             if not request.head.checked:
                 checks.check(request.head)
-            checks.take_in(request, request.length, self._limits)
+            checks.take_in(request, length, self._limits)
             self._gate(request)
         except ApiError as error:
             self._refuse(error, request)
             return
-        if b"expect" in request.noted and request.head.http11 and self.transport is not None:
+        if b"expect" in noted and request.head.http11 and self.transport is not None:
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        if b"transfer-encoding" in request.noted:
+        if b"transfer-encoding" in noted:
             self._upload = ChunkedUpload(request, self._limits, self._loop)
-        elif len(data) < request.length:
+        elif len(data) < length:
             self._upload = Upload(request, self._limits, self._loop.time())
         else:
-            self._begin(request, data[: request.length], data[request.length :])
+            self._begin(request, data[:length], data[length:])
             return
         self._take_in(self._upload, data)
 
