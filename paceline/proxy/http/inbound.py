@@ -18,6 +18,7 @@ from paceline.proxy.http import checks
 from paceline.proxy.http.ahead import Ahead
 from paceline.proxy.http.errors import ApiError, response
 from paceline.proxy.http.head_reader import HeadReader
+from paceline.proxy.http.outbox import Outbox
 from paceline.proxy.http.patience import Patience
 from paceline.proxy.http.request import Reply, Request
 from paceline.proxy.http.upload import ChunkedUpload, Upload
@@ -67,6 +68,7 @@ class Inbound(BaseProtocol):
         handler: Handler,
         unread: Unread,
         limits: checks.Limits,
+        outbox: Outbox,
     ) -> None:
         loop = asyncio.get_running_loop()
         super().__init__(loop)
@@ -77,6 +79,8 @@ class Inbound(BaseProtocol):
         self._limits = limits
         self._heads = HeadReader(BaseProtocol(loop), loop, limits.head)
         self._ahead = Ahead(limits.memory)
+        self.outbox = outbox
+        """What writes to the client."""
         self.remote = "unknown"
         """The client's IP address."""
         self._upload: Upload | None = None
@@ -196,7 +200,7 @@ class Inbound(BaseProtocol):
             self._refuse(error, request)
             return
         if b"expect" in noted and request.head.http11 and self.transport is not None:
-            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self.outbox.write(self.transport, b"HTTP/1.1 100 Continue\r\n\r\n")
         if b"transfer-encoding" in noted:
             self._upload = ChunkedUpload(request, self._limits, self._loop)
         elif len(data) < length:
@@ -243,7 +247,7 @@ class Inbound(BaseProtocol):
         keep = request.keep_alive and not self._last
         if reply is not None:
             bodiless = request.method == "HEAD"
-            self.transport.write(reply.encode(keep_alive=keep, bodiless=bodiless))
+            self.outbox.write(self.transport, reply.encode(keep_alive=keep, bodiless=bodiless))
         if self._drained is not None:  # who reads no answers gets no more of them
             self._patience.wait(self._limits.idle_seconds)
             await self._drained
@@ -257,6 +261,7 @@ class Inbound(BaseProtocol):
                 self._next()
         else:
             self._last = True
+            self.outbox.flush()
             self.transport.close()
             self._patience.wait(self._limits.idle_seconds)  # for a client that reads no answers
 
@@ -286,12 +291,13 @@ class Inbound(BaseProtocol):
             told = None if request is None else self._unread(request, error)
             reply = told or response(error, "/v1/", {})
             bodiless = request is not None and request.method == "HEAD"
-            self.transport.write(reply.encode(keep_alive=False, bodiless=bodiless))
+            self.outbox.write(self.transport, reply.encode(keep_alive=False, bodiless=bodiless))
             self._hang_up()
 
     def _hang_up(self) -> None:
         """Close, but read on for a while: to close on unread bytes would take the answer back."""
         assert self.transport is not None
+        self.outbox.flush()
         if self.transport.can_write_eof():
             self.transport.write_eof()
             self._patience.wait(LINGER_SECONDS)
