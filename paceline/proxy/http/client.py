@@ -34,8 +34,10 @@ class Client:
         Only HTTP/1.1 clients know chunks: chunked replies are unpacked for older ones, and replies
         that end with the engine's connection are cut into chunks for newer ones.
         """
-        chunked = self._http11 and not isinstance(framing, Length)
-        self.reframes = isinstance(framing, UntilClose if self._http11 else Chunked)
+        chunked = False
+        if not isinstance(framing, Length):
+            chunked = self._http11
+            self.reframes = isinstance(framing, UntilClose if chunked else Chunked)
         return reply_head(head, ours, chunked=chunked, close=not self._request.keep_alive)
 
     def encode(self, pieces: list[bytes]) -> bytes:

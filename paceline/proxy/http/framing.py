@@ -35,8 +35,8 @@ class Length:
     def feed(self, data: bytes) -> list[bytes]:
         """The payload in `data`."""
         left = self._left
-        self._left = left - len(data)
-        if self._left > 0:
+        if len(data) < left:
+            self._left = left - len(data)
             return [data] if data else []
         self.complete, self.end, self._left = True, left, 0
         return [data[:left]] if left else []
