@@ -10,6 +10,7 @@ from typing import cast
 from aiohttp.base_protocol import BaseProtocol
 from aiohttp.http import HttpRequestParser
 
+from paceline.proxy.http.head import Head
 from paceline.proxy.http.inbound import Inbound
 from paceline.proxy.http.request import Reply, Request
 from paceline.proxy.workers.messages import Answered, Asked, ToParent
@@ -64,7 +65,7 @@ def rebuilt(asked: Asked) -> Request:
         BaseProtocol(loop), loop, 2**16, max_line_size=longest, max_field_size=longest
     )
     messages, _, _ = parser.feed_data(head + name + b"\r\n")
-    request = Request(messages[0][0], cast(Inbound, None), "worker")
+    request = Request(Head(messages[0][0]), cast(Inbound, None), "worker")
     request.body = asked.body
     return request
 
