@@ -149,6 +149,7 @@ def test_memory_follows_what_may_be_cached() -> None:
         entry = Entry(Request(id="r", arrived_at=0.0, prefix=blocks, prompt_tokens=300), number)
         trie.add(entry)
         entry.waiting = False
+        entry.output_tokens = 20
         cache.launch(entry, late=False)
         cache.land(entry, 20)
         assert trie.blocks <= 2 * 501
