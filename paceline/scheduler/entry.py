@@ -79,7 +79,7 @@ class Entry:
     computed: bool
     """Its prompt can be matched in the backend's cache."""
     step: int
-    """When it was dispatched to its backend, then when it left: that cache counts both."""
+    """How many requests its backend had been sent, this one included; those until it left after."""
 
     def __init__(self, request: Request, seq: int, *, peers: bool = False) -> None:
         self.request = request

@@ -9,6 +9,7 @@ import pygtrie
 
 from paceline.scheduler.entry import Entry
 from paceline.scheduler.trie import Node, PrefixTrie
+from paceline.scheduler.types import Keys
 
 
 class ReferenceTrie(PrefixTrie):
@@ -37,11 +38,12 @@ class ReferenceTrie(PrefixTrie):
             del self._trie[tuple(node.keys[0] for node in entry.nodes[: used + 1]) :]
         entry.nodes = []
 
-    def _insert(self, entry: Entry, keys: tuple[int, ...]) -> None:
+    def extend(self, entry: Entry, keys: Keys) -> int:
+        """Give the entry a node a block, then its match."""
         had = len(entry.nodes)
-        if len(keys) == had:
-            return
         start = entry.nodes[-1].end if had else 0
+        if len(keys) == had:
+            return start
         self._trie.setdefault(keys, None)
         for depth, step in enumerate(self._trie.walk_towards(keys)):
             if depth <= had:
@@ -54,3 +56,5 @@ class ReferenceTrie(PrefixTrie):
             node.users[entry] = None
             start = node.end
             entry.nodes.append(node)
+        self.match(entry)
+        return start

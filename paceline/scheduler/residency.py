@@ -88,29 +88,35 @@ class Residency:
 
     def launch(self, entry: Entry, late: bool) -> Entries:
         """The entry starts here; `late` caches publish what it computes only at `computed`."""
-        self._step += 1
-        entry.step = self._step
-        fresh: list[Node] = []
-        for node in entry.nodes:
-            presence = node.at.get(self.id)
-            if presence is None:
-                presence = node.at[self.id] = Presence()
-                self._occupied += node.tokens
-            if not presence.flying:
-                self.flying_tokens += node.tokens
-            presence.flying += 1
-            if not presence.holders:
-                fresh.append(node)
-                if late:
-                    presence.computing[entry] = None
-                    continue
-            presence.holders += 1
-        own = entry.tail_tokens + entry.output_tokens
-        self.flying_tokens += own
-        self._occupied += own
+        self._step = entry.step = self._step + 1
         entry.computed = not late
-        entry.owned = len(entry.nodes) - (len(fresh) if late else 0)
-        return self._shrink({} if late else self._tell_waiting(fresh))
+        entry.owned = len(entry.nodes)
+        id = self.id
+        fresh: list[Node] = []
+        added = entry.tail_tokens + entry.output_tokens
+        resting = 0
+        for node in entry.nodes:
+            presence = node.at.get(id)
+            if presence is None:
+                presence = node.at[id] = Presence(1)
+                added += node.tokens
+            else:
+                if not presence.flying:
+                    resting += node.tokens
+                presence.flying += 1
+            if presence.holders:
+                presence.holders += 1
+            elif late:
+                presence.computing[entry] = None
+                entry.owned -= 1
+            else:
+                presence.holders = 1
+                if node.waiting:
+                    fresh.append(node)
+        self.flying_tokens += added + resting
+        self._occupied += added
+        changed = self._tell_waiting(fresh) if fresh else {}
+        return self._shrink(changed) if self._occupied > self._limit else changed
 
     def computed(self, entry: Entry) -> Entries:
         """The entry's whole prompt can be matched from now on."""
@@ -122,30 +128,30 @@ class Residency:
 
         `answered`: the block keys of its prompt and answer, which a later prompt may begin with.
         """
+        id = self.id
+        own = rested = entry.tail_tokens + entry.output_tokens
         for node in entry.nodes:
-            presence = node.at[self.id]
+            presence = node.at[id]
             presence.flying -= 1
-            if presence.computing:
-                presence.computing.pop(entry, None)
             if not presence.flying:
-                self.flying_tokens -= node.tokens
-        own = entry.tail_tokens + entry.output_tokens
-        self.flying_tokens -= own
-        self._occupied -= own
+                rested += node.tokens
+        self.flying_tokens -= rested
         told = self._told is not None and entry.request.exact
         if output_tokens is None or told or not entry.computed:
-            return self._release(entry)
+            self._occupied -= own
+            return self._lose(entry)
         changed: Entries = {}
-        own = entry.tail_tokens + output_tokens
+        kept = entry.tail_tokens + output_tokens
         if len(answered) > len(entry.request.prefix):
             before = entry.nodes[-1].end if entry.nodes else 0
             changed = self._prolong(entry, answered)
-            own = max(0, own + before - entry.nodes[-1].end)
-        self._step += 1
+            kept = max(0, kept + before - entry.nodes[-1].end)
         entry.step = self._step
-        self._recent[entry] = own
-        self._occupied += own
-        return self._shrink(changed)
+        self._recent[entry] = kept
+        self._occupied += kept - own
+        if self._occupied > self._limit or len(self._recent) > self._max_recent:
+            return self._shrink(changed)
+        return changed
 
     def missed(self, entry: Entry, usage: Usage) -> Entries:
         """The engine reported less of this entry's prompt as cached than was believed.
@@ -220,7 +226,7 @@ class Residency:
         self._trie.extend(entry, keys)
         for node in islice(entry.nodes, old, None):
             if self.id not in node.at:
-                node.at[self.id] = Presence()
+                node.at[self.id] = Presence(0)
                 self._occupied += node.tokens
         return self._publish(entry)
 
@@ -268,6 +274,13 @@ class Residency:
         while recent and (self._occupied > self._limit or len(recent) > self._max_recent):
             changed |= self._evict()
         return changed
+
+    def _lose(self, entry: Entry) -> Entries:
+        """What it has, and what it computes, is not kept for it."""
+        if not entry.computed:
+            for node in islice(entry.nodes, entry.owned, None):
+                del node.at[self.id].computing[entry]
+        return self._release(entry)
 
     def _evict(self) -> Entries:
         entry, own = self._recent.popitem(last=False)
