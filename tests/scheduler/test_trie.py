@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from paceline.policies.lpm import Lpm
-from paceline.scheduler.blocks import MAX_BLOCKS, chain
+from paceline.scheduler.blocks import MAX_BLOCKS
 from paceline.scheduler.config import SchedulerConfig
 from paceline.scheduler.entry import Entry
 from paceline.scheduler.events import (
@@ -163,12 +163,12 @@ def test_a_long_prompt_costs_little() -> None:
     blocks = 170
     costs = []
     for number in range(5):
-        pieces = [f"{i if i < 80 else (i, number)}".encode() for i in range(blocks)]
+        own = range(blocks * (number + 1) + 80, blocks * (number + 2))
         asked = Request(
             id=str(number),
             arrived_at=float(number),
             model="m",
-            prefix=chain(b"long", pieces),
+            prefix=(*range(80), *own),
             prompt_tokens=131_072,
         )
         assert blocks < MAX_BLOCKS
