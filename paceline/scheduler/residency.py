@@ -66,14 +66,13 @@ class Residency:
 
     def new_tokens(self, entry: Entry) -> int:
         """KV tokens that this request would add to those in flight."""
-        shared = 0
+        tokens = entry.tail_tokens + entry.output_tokens
         for node in reversed(entry.nodes):
             presence = node.at.get(self.id)
             if presence is not None and presence.flying:
-                shared = node.end
                 break
-        end = entry.nodes[-1].end if entry.nodes else 0
-        return end - shared + entry.tail_tokens + entry.output_tokens
+            tokens += node.tokens
+        return tokens
 
     def upcoming(self, entry: Entry) -> tuple[int, Entry | None]:
         """Tokens of the prompt that are cached or being computed here, and who computes them."""
@@ -136,8 +135,8 @@ class Residency:
             if not presence.flying:
                 rested += node.tokens
         self.flying_tokens -= rested
-        told = self._told is not None and entry.request.exact
-        if output_tokens is None or told or not entry.computed:
+        exact = self._told is not None and entry.request.exact
+        if output_tokens is None or exact or not entry.computed:
             self._occupied -= own
             return self._lose(entry)
         changed: Entries = {}
@@ -277,9 +276,11 @@ class Residency:
 
     def _lose(self, entry: Entry) -> Entries:
         """What it has, and what it computes, is not kept for it."""
-        if not entry.computed:
-            for node in islice(entry.nodes, entry.owned, None):
-                del node.at[self.id].computing[entry]
+        for node in islice(entry.nodes, entry.owned, None):
+            presence = node.at[self.id]
+            del presence.computing[entry]
+            if not (presence.holders or presence.flying):
+                self._vacate(node)
         return self._release(entry)
 
     def _evict(self) -> Entries:
@@ -290,31 +291,35 @@ class Residency:
     def _release(self, entry: Entry, first: int = 0) -> Entries:
         """Let go of the nodes that the entry holds, but for so many; the deepest that nobody else
         holds are lost."""
+        id, owned = self.id, entry.owned
         kept = entry.nodes[first - 1].end if first else 0
         lost: Node | None = None
-        for node in islice(entry.nodes, first, entry.owned):
-            presence = node.at[self.id]
+        for node in entry.nodes[first:owned]:
+            presence = node.at[id]
             presence.holders -= 1
             if presence.holders:
                 kept = node.end
-            elif lost is None:
+                continue
+            if lost is None:
                 lost = node
-        self._tidy(islice(entry.nodes, first, None))
-        changed: Entries = {}
-        if lost is not None and lost.waiting:
-            changed.update(lost.waiting)
-            for waiting in changed:
-                waiting.match[self.id] = kept
-        if self._told is not None:
-            self._add_told(changed)
-        entry.owned = min(entry.owned, first)
+            if not presence.flying:
+                self._vacate(node)
+        entry.owned = min(owned, first)
+        changed = self._tell_lost(lost, kept) if lost is not None and lost.waiting else {}
         if not (first or entry.waiting):
             self._trie.drop(entry)
         return changed
 
-    def _tidy(self, nodes: Iterable[Node]) -> None:
-        for node in nodes:
-            presence = node.at.get(self.id)
-            if presence and not (presence.holders or presence.flying or presence.computing):
-                del node.at[self.id]
-                self._occupied -= node.tokens
+    def _tell_lost(self, lost: Node, kept: int) -> Entries:
+        """Of what waits below this node, no more than so many tokens can be matched."""
+        changed = lost.waiting.copy()
+        for waiting in changed:
+            waiting.match[self.id] = kept
+        if self._told is not None:
+            self._add_told(changed)
+        return changed
+
+    def _vacate(self, node: Node) -> None:
+        """Nobody has or computes this node here."""
+        del node.at[self.id]
+        self._occupied -= node.tokens

@@ -79,6 +79,14 @@ def test_nodes_go_with_their_last_user() -> None:
     assert (trie.nodes, trie.blocks) == (0, 0)
 
 
+def test_a_block_has_a_token_at_least() -> None:
+    """However many bytes are taken for one."""
+    trie = PrefixTrie()
+    entry = Entry(Request(id="r", arrived_at=0.0, prefix=keys("abc"), block_tokens=0.1), 0)
+    trie.add(entry)
+    assert [(node.tokens, node.end) for node in entry.nodes] == [(3, 3)]
+
+
 PREFIXES = ["", "a", "ab", "abc", "abcd", "abcx", "abcdef", "x", "xy", "xyzuvw", "xyq"]
 ENDS = ["byte", "finish", "answer", "miss", "cancel", "retry"]
 steps = st.lists(
