@@ -93,7 +93,6 @@ class Residency:
         id = self.id
         fresh: list[Node] = []
         added = entry.tail_tokens + entry.output_tokens
-        resting = 0
         for node in entry.nodes:
             presence = node.at.get(id)
             if presence is None:
@@ -101,7 +100,7 @@ class Residency:
                 added += node.tokens
             else:
                 if not presence.flying:
-                    resting += node.tokens
+                    self.flying_tokens += node.tokens
                 presence.flying += 1
             if presence.holders:
                 presence.holders += 1
@@ -112,7 +111,7 @@ class Residency:
                 presence.holders = 1
                 if node.waiting:
                     fresh.append(node)
-        self.flying_tokens += added + resting
+        self.flying_tokens += added
         self._occupied += added
         changed = self._tell_waiting(fresh) if fresh else {}
         return self._shrink(changed) if self._occupied > self._limit else changed
@@ -135,8 +134,11 @@ class Residency:
             if not presence.flying:
                 rested += node.tokens
         self.flying_tokens -= rested
-        exact = self._told is not None and entry.request.exact
-        if output_tokens is None or exact or not entry.computed:
+        if (
+            output_tokens is None
+            or not entry.computed
+            or (self._told is not None and entry.request.exact)
+        ):
             self._occupied -= own
             return self._lose(entry)
         changed: Entries = {}
