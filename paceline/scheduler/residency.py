@@ -145,8 +145,8 @@ class Residency:
         kept = entry.tail_tokens + output_tokens
         if len(answered) > len(entry.request.prefix):
             before = entry.nodes[-1].end if entry.nodes else 0
-            changed = self._prolong(entry, answered)
-            kept = max(0, kept + before - entry.nodes[-1].end)
+            kept = max(0, kept + before - self._trie.extend(entry, answered))
+            changed = self._publish(entry)
         entry.step = self._step
         self._recent[entry] = kept
         self._occupied += kept - own
@@ -221,28 +221,29 @@ class Residency:
             changed |= self._evict()
         return changed
 
-    def _prolong(self, entry: Entry, keys: Keys) -> Entries:
-        """The entry's KV goes on behind its prompt."""
-        old = len(entry.nodes)
-        self._trie.extend(entry, keys)
-        for node in islice(entry.nodes, old, None):
-            if self.id not in node.at:
-                node.at[self.id] = Presence(0)
-                self._occupied += node.tokens
-        return self._publish(entry)
-
     def _publish(self, entry: Entry) -> Entries:
-        """All that the entry has can be matched."""
-        return self._tell_waiting(self._hold(entry))
+        """It holds all that it has, and this can be matched."""
+        id = self.id
+        fresh: list[Node] = []
+        for node in islice(entry.nodes, entry.owned, None):
+            presence = node.at.get(id)
+            if presence is None:  # behind its prompt
+                presence = node.at[id] = Presence(0)
+                self._occupied += node.tokens
+            presence.computing.pop(entry, None)
+            if not presence.holders and node.waiting:
+                fresh.append(node)
+            presence.holders += 1
+        entry.owned = len(entry.nodes)
+        return self._tell_waiting(fresh) if fresh else {}
 
     def _tell_waiting(self, fresh: list[Node]) -> Entries:
         """These can be matched from now on."""
         changed: Entries = {}
         for node in fresh:
-            if node.waiting:
-                for waiting in node.waiting:
-                    waiting.match[self.id] = node.end
-                changed.update(node.waiting)
+            for waiting in node.waiting:
+                waiting.match[self.id] = node.end
+            changed.update(node.waiting)
         if self._told is not None:
             self._add_told(changed)
         return changed
@@ -256,18 +257,6 @@ class Residency:
                 depth = sum(1 for _ in takewhile(told.__contains__, request.prefix))
                 tokens = int(BOUNDS[depth - 1] * request.block_tokens) if depth else 0
                 waiting.match[self.id] = max(tokens, waiting.match[self.id])
-
-    def _hold(self, entry: Entry) -> list[Node]:
-        """Count it as a holder of all its nodes; returns those that had none."""
-        fresh = []
-        for node in islice(entry.nodes, entry.owned, None):
-            presence = node.at[self.id]
-            presence.computing.pop(entry, None)
-            if not presence.holders:
-                fresh.append(node)
-            presence.holders += 1
-        entry.owned = len(entry.nodes)
-        return fresh
 
     def _shrink(self, changed: Entries) -> Entries:
         """Forget what there is no room for; returns `changed` with whom that concerns."""
