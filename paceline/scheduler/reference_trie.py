@@ -51,7 +51,7 @@ class ReferenceTrie(PrefixTrie):
             node = step.get()
             if node is None:
                 block = entry.request.block_tokens
-                node = step.value = Node(keys[depth - 1 : depth], depth - 1, start, block)
+                node = step.value = Node(keys[depth - 1 : depth], depth, start, block)
                 self.nodes += 1
             node.users[entry] = None
             start = node.end

@@ -43,12 +43,10 @@ class Node:
 
     __slots__ = ("at", "block", "end", "keys", "tokens", "until", "users", "waiting")
 
-    def __init__(self, keys: Keys, depth: int, start: int, block: float) -> None:
-        blocks = len(keys)
-        until = depth + blocks
+    def __init__(self, keys: Keys, until: int, start: int, block: float) -> None:
         tokens = int(BOUNDS[until - 1] * block) - start
-        if tokens < blocks:
-            tokens = blocks
+        if tokens < len(keys):
+            tokens = len(keys)
         self.keys = keys
         self.until = until
         self.block = block
@@ -69,7 +67,7 @@ class Node:
     def split(self, blocks: int) -> Node:
         """Cut off the first `blocks` blocks and return them as a node with the same users."""
         start = self.end - self.tokens
-        upper = Node(self.keys[:blocks], self.depth, start, self.block)
+        upper = Node(self.keys[:blocks], self.depth + blocks, start, self.block)
         upper.users = self.users.copy()
         upper.waiting = self.waiting.copy()
         upper.at = {backend: presence.copy() for backend, presence in self.at.items()}
@@ -108,7 +106,7 @@ class PrefixTrie:
         while depth < blocks:
             node = index.get(keys[depth])
             if node is None:
-                node = Node(keys[depth:], depth, end, entry.request.block_tokens)
+                node = Node(keys[depth:], blocks, end, entry.request.block_tokens)
                 index.update(dict.fromkeys(node.keys, node))
                 self.nodes += 1
             else:
