@@ -23,19 +23,22 @@ SLACK_PART = 8
 class Mean:
     """Exponential moving mean: the last `memory` samples weigh about two thirds."""
 
-    __slots__ = ("_memory", "_weighs", "value")
+    __slots__ = ("_count", "_memory", "_weight", "value")
 
     def __init__(self, value: float, memory: int = 32) -> None:
         self.value = value
         self._memory = memory
-        self._weighs = 0
-        """Samples that the value stands for, the next one included: one part in so many is new."""
+        self._count = 0
+        """Samples taken, up to `memory`."""
+        self._weight = 1.0
+        """Of the last sample."""
 
     def add(self, sample: float) -> None:
         """Take one sample; the first few weigh more, so that the initial value fades at once."""
-        if self._weighs < self._memory:
-            self._weighs += 1
-        self.value += (sample - self.value) / self._weighs
+        if self._count < self._memory:
+            self._count += 1
+            self._weight = 1.0 / self._count
+        self.value += (sample - self.value) * self._weight
 
 
 class Quantile:
