@@ -18,7 +18,7 @@ from msgspec import Raw, Struct
 from paceline.engines import canonical
 from paceline.engines.anthropic_answers import Blocks
 from paceline.engines.bodies import ABSENT, Message
-from paceline.scheduler.blocks import BOUNDS, chain_on, cut
+from paceline.scheduler.blocks import BOUNDS, chain_on
 
 Kind = Literal["chat", "completion", "generate", "messages", ""]
 """The shape of an answer; empty where nothing will quote it, or nobody can tell what would."""
@@ -47,8 +47,7 @@ class Opening(Struct, frozen=True):
 
     def extended(self, text: bytes) -> tuple[int, ...]:
         """The keys of the prompt with `text` behind it."""
-        blocks = cut(self.rest + text, self.base, len(self.keys))
-        return self.keys + chain_on(self.key, blocks) if blocks else self.keys
+        return self.keys + chain_on(self.key, self.rest + text, self.base, len(self.keys))
 
 
 def opening(root: int, keys: tuple[int, ...], data: bytes, base: int) -> Opening:

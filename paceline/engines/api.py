@@ -29,7 +29,7 @@ from paceline.engines.bodies import (
 )
 from paceline.engines.canonical import MEDIA_TOKENS
 from paceline.engines.prompts import Prompt
-from paceline.scheduler.blocks import BLOCK_BYTES, BLOCK_IDS, chain, cut
+from paceline.scheduler.blocks import BLOCK_BYTES, BLOCK_IDS, chain
 from paceline.scheduler.types import Request
 
 __all__ = ["PATHS", "RANKED", "BadRequest", "Call", "parse"]
@@ -122,7 +122,7 @@ class Call(Struct, frozen=True, kw_only=True):
             id=id,
             arrived_at=arrived_at,
             model=native(self.native, self.model) if self.native else self.model,
-            prefix=chain(self.root(seed), cut(prompt.data, self.base)),
+            prefix=chain(self.root(seed), prompt.data, self.base),
             exact=self.encode is not None and not self.variant,
             block_tokens=float(self.block_ids) if prompt.is_ids else BLOCK_BYTES / bytes_per_token,
             prompt_tokens=self.prompt_tokens(bytes_per_token),
