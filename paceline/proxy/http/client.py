@@ -11,7 +11,7 @@ from paceline.proxy.http.request import Request
 class Client:
     """Where one reply goes."""
 
-    __slots__ = ("_http11", "_request", "_transport", "inbound", "reframes", "started")
+    __slots__ = ("_http11", "_outbox", "_request", "_transport", "inbound", "reframes", "started")
 
     def __init__(self, request: Request) -> None:
         if request.inbound.transport is None:
@@ -19,6 +19,7 @@ class Client:
         self._request = request
         self.inbound = request.inbound
         self._transport = request.inbound.transport
+        self._outbox = request.inbound.outbox
         self._http11 = request.http11
         if not self._http11:
             request.keep_alive = False  # it could be asked for, but hardly anybody does
@@ -57,7 +58,7 @@ class Client:
         """Send; a client that is going away gets nothing more."""
         if data and not self._transport.is_closing():
             self.started = True
-            self._transport.write(data)
+            self._outbox.write(self._transport, data)
 
     def cut(self, last: bytes) -> None:
         """End a reply that cannot be completed so that it does not look complete.
@@ -67,6 +68,7 @@ class Client:
         if last:
             self.write(chunk(last) if self._http11 else last)
         self._request.keep_alive = False
+        self._outbox.flush()
         self._transport.close()
 
     def abort(self) -> None:

@@ -18,6 +18,7 @@ from aiohttp.http import HttpProcessingError, HttpRequestParser
 from paceline.proxy.http import checks
 from paceline.proxy.http.ahead import MAX_PIPELINED, Ahead, Message
 from paceline.proxy.http.errors import ApiError, response
+from paceline.proxy.http.outbox import Outbox
 from paceline.proxy.http.patience import Patience
 from paceline.proxy.http.request import Reply, Request
 from paceline.proxy.http.request_line import RequestLines
@@ -68,6 +69,7 @@ class Inbound(BaseProtocol):
         handler: Handler,
         unread: Unread,
         limits: checks.Limits,
+        outbox: Outbox,
     ) -> None:
         loop = asyncio.get_running_loop()
         parser = _parser(self, loop, limits)
@@ -78,6 +80,8 @@ class Inbound(BaseProtocol):
         self._handler = handler
         self._unread = unread
         self._limits = limits
+        self.outbox = outbox
+        """What writes to the client."""
         self._queue = Ahead(limits.memory)
         self.remote = "unknown"
         """The client's IP address."""
@@ -207,7 +211,7 @@ class Inbound(BaseProtocol):
             self._refuse(error, request)
             return
         if b"expect" in request.noted and request.http11:
-            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self.outbox.write(self.transport, b"HTTP/1.1 100 Continue\r\n\r\n")
         self._upload = Upload(request, reader, self._limits, self._loop.time())
         self._take_in(self._upload)
         if self._held and not self._queue:
@@ -242,7 +246,7 @@ class Inbound(BaseProtocol):
         keep = request.keep_alive and not self._last
         if reply is not None:
             bodiless = request.method == "HEAD"
-            self.transport.write(reply.encode(keep_alive=keep, bodiless=bodiless))
+            self.outbox.write(self.transport, reply.encode(keep_alive=keep, bodiless=bodiless))
         if self._drained is not None:  # who reads no answers gets no more of them
             self._patience.wait(self._limits.idle_seconds)
             await self._drained
@@ -255,6 +259,7 @@ class Inbound(BaseProtocol):
             self._next()
         else:
             self._last = True
+            self.outbox.flush()
             self.transport.close()
             self._patience.wait(self._limits.idle_seconds)  # for a client that reads no answers
 
@@ -305,12 +310,13 @@ class Inbound(BaseProtocol):
             told = None if request is None else self._unread(request, error)
             reply = told or response(error, "/v1/", {})
             bodiless = request is not None and request.method == "HEAD"
-            self.transport.write(reply.encode(keep_alive=False, bodiless=bodiless))
+            self.outbox.write(self.transport, reply.encode(keep_alive=False, bodiless=bodiless))
             self._hang_up()
 
     def _hang_up(self) -> None:
         """Close, but read on for a while: to close on unread bytes would take the answer back."""
         assert self.transport is not None
+        self.outbox.flush()
         if self.transport.can_write_eof():
             self.transport.write_eof()
             self._patience.wait(LINGER_SECONDS)

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol, cast
 
+from paceline.proxy.http.outbox import Outbox
 from paceline.proxy.upstream.address import Address
 
 ONE_WRITE = 64 * 1024
@@ -35,6 +36,11 @@ class Keeper(Protocol):
     @property
     def now(self) -> Callable[[], float]:
         """The loop's clock, in seconds."""
+        ...
+
+    @property
+    def outbox(self) -> Outbox:
+        """What writes to all its connections."""
         ...
 
     def keep(self, connection: Connection, /) -> None:
@@ -84,6 +90,7 @@ class Connection(asyncio.Protocol):
         self.idle_since = 0.0
         self._keeper = keeper
         self._now = keeper.now
+        self._outbox = keeper.outbox
         self._receiver: Receiver | None = None
 
     def send(self, head: bytes, body: bytes, receiver: Receiver) -> None:
@@ -92,10 +99,10 @@ class Connection(asyncio.Protocol):
         self.lane.begin(self._now())
         self.lane.busy.add(self)
         if len(body) <= ONE_WRITE:
-            self.transport.write(head + body)
+            self._outbox.write(self.transport, head + body)
         else:
-            self.transport.write(head)
-            self.transport.write(body)
+            self._outbox.write(self.transport, head)
+            self._outbox.write(self.transport, body)
 
     @property
     def sent(self) -> bool:

@@ -7,6 +7,7 @@ import ssl
 from functools import cached_property
 
 from paceline.proxy.config import UpstreamConfig
+from paceline.proxy.http.outbox import Outbox
 from paceline.proxy.upstream.address import Address
 from paceline.proxy.upstream.connection import Connection, Lane
 
@@ -20,6 +21,7 @@ class Pool:
 
     def __init__(self, config: UpstreamConfig, loop: asyncio.AbstractEventLoop) -> None:
         self.now = loop.time
+        self.outbox = Outbox(loop)
         self._config = config
         self._loop = loop
         self._lanes: dict[str, Lane] = {}
