@@ -221,13 +221,13 @@ def _call(
     field: str = "n",
     answer: Kind = "",
 ) -> Call:
-    n, streaming, priority = prompt.count, fields.stream, fields.priority
+    priority, n, streaming = fields.priority, prompt.count, fields.stream
+    if priority is not None:
+        priority = whole(priority, "priority", -LARGEST, None)
     if choices != 1:
         n = min(n * (whole(choices, field, 1, 1) or 1), LARGEST)
     if not isinstance(streaming, bool):
         streaming = flag(streaming, "stream")
-    if priority is not None:
-        priority = whole(priority, "priority", -LARGEST, None)
     variant = media
     raws = (fields.lora_path, fields.cache_salt, fields.extra_key)
     if media or raws != _NO_RAWS:
