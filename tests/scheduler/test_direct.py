@@ -27,6 +27,7 @@ from paceline.scheduler.events import (
     FirstByte,
     LoadReported,
 )
+from paceline.scheduler.fleet import Backend
 from paceline.scheduler.policy import Policy
 from paceline.scheduler.scheduler import Scheduler
 from paceline.scheduler.types import BackendSpec, Request, Usage
@@ -37,8 +38,8 @@ from tests.scheduler.test_properties import CONFIG, POLICIES, PREFIXES, facts, m
 class Queued(Scheduler):
     """Lets every request go through a queue."""
 
-    def _calm(self, request: Request, now: float) -> bool:
-        return False
+    def _calm(self, request: Request, now: float) -> list[Backend]:
+        return []
 
 
 gaps = st.sampled_from([0.0, 0.01, 0.1, 2.0])
