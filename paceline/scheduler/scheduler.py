@@ -245,7 +245,6 @@ class Scheduler:
     def _retry(self, entry: Entry) -> None:
         """Back to the head of the queue, for another backend."""
         entry.avoid = entry.backend
-        entry.retried = True
         entry.waiting = True
         self._land(entry, None)
         entry.computed = False

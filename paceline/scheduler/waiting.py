@@ -36,6 +36,7 @@ class Waiting:
 
     def add(self, entry: Entry) -> None:
         """A request that the policy knows of begins to wait."""
+        entry.wait()
         self.admission.enter(entry)
         self._trie.wait(entry)
         self.line_up(entry)

@@ -159,9 +159,9 @@ def test_memory_stays_flat(streaming: bool) -> None:
     held: list[int] = []
     for number in range(10_000):
         now = number / 1000
-        pieces = [f"{number}.{block}".encode() for block in range(3)]
+        prefix = chain(str(number).encode(), b"xyz", base=1)
         asked = request(str(number), at=now, tail=310, streaming=streaming)
-        assert talk.say(Arrived(structs.replace(asked, prefix=chain(b"test", pieces))), now)
+        assert talk.say(Arrived(structs.replace(asked, prefix=prefix)), now)
         talk.dispatches.clear()
         if number >= 8:
             talk.finish(str(number - 8), now)

@@ -113,7 +113,7 @@ class World:
 
     def _answered(self, id: str) -> tuple[int, ...]:
         prefix = self.scheduler._entries[id].request.prefix
-        return prefix + chain_on(prefix[-1] if prefix else 0, [b"d", b"x"])
+        return prefix + chain_on(prefix[-1] if prefix else 0, b"dx", base=1)
 
     def _begin(self, action: Dispatch) -> None:
         assert action.id in self.waiting

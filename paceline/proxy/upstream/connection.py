@@ -68,6 +68,8 @@ class Lane:
         """When any byte of a reply last came."""
         self.broken_at = 0.0
         """When it last closed a connection that the proxy would have kept."""
+        self.dropped = False
+        """The backend is gone or elsewhere: no connection is kept any longer."""
 
     def begin(self, now: float) -> None:
         """Something is asked of it."""
@@ -85,9 +87,8 @@ class Connection(asyncio.Protocol):
         self.lane = lane
         self.reused = False
         """Whether a request was answered here before."""
-        self.heard_at = 0.0
-        """When bytes last came, on the loop's clock."""
-        self.idle_since = 0.0
+        self.heard_at = keeper.now()
+        """When bytes last came, or it was made, on the loop's clock."""
         self._keeper = keeper
         self._now = keeper.now
         self._outbox = keeper.outbox
@@ -96,8 +97,10 @@ class Connection(asyncio.Protocol):
     def send(self, head: bytes, body: bytes, receiver: Receiver) -> None:
         """Send a request; its reply goes to `receiver`."""
         self._receiver = receiver
-        self.lane.begin(self._now())
-        self.lane.busy.add(self)
+        lane = self.lane
+        if not lane.busy:
+            lane.begin(self._now())
+        lane.busy.add(self)
         if len(body) <= ONE_WRITE:
             self._outbox.write(self.transport, head + body)
         else:
@@ -111,7 +114,8 @@ class Connection(asyncio.Protocol):
 
     def release(self) -> None:
         """The reply is complete: keep the connection for the next request."""
-        self._leave()
+        self._receiver = None
+        self.lane.busy.discard(self)
         self._keeper.keep(self)
 
     def abort(self) -> None:
