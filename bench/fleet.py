@@ -18,6 +18,7 @@ from math import inf
 from random import Random
 
 import click
+from msgspec.structs import replace
 
 from bench.virtual import KV_TOKENS, PRESET
 from paceline.engines.model.engine import EngineConfig, ModelKind
@@ -30,6 +31,7 @@ from paceline.scheduler.events import (
     Arrived,
     Dispatch,
     Event,
+    Finished,
     FirstByte,
     ProxiesChanged,
     Sent,
@@ -77,6 +79,7 @@ class Fleet:
         self._owner: dict[str, int] = {}
         self._requests: dict[str, Request] = {}
         self._large: set[str] = set()
+        self._sent_at: dict[str, float] = {}
         self._untold: list[list[Event]] = [[] for _ in made]
         """What each has not told yet."""
         self._told_at = [-inf] * proxies
@@ -97,7 +100,7 @@ class Fleet:
             return actions
         if not isinstance(event, Arrived):
             large = isinstance(event, FirstByte) and event.id in self._large
-            self._publish(owner, event, now, large=large)
+            self._publish(owner, self._timed(event, now), now, large=large)
         return actions + self._said(owner, self._peers[owner].handle(event, now), now)
 
     def deadline(self) -> float | None:
@@ -105,6 +108,12 @@ class Fleet:
         times = [at for peer in self._peers if (at := peer.deadline()) is not None]
         times += [at for at in self._due if at < inf]
         return min([*times, *(news[0] for news in list(self._news)[:1])], default=None)
+
+    def _timed(self, event: Event, now: float) -> Event:
+        """As its proxy tells it: others hear late of beginning and end."""
+        if isinstance(event, FirstByte | Finished):
+            return replace(event, took=now - self._sent_at[event.id])
+        return event
 
     def _decider_of(self, request: Request) -> int:
         if self._homes and request.prefix:
@@ -135,6 +144,7 @@ class Fleet:
                 large = request.prompt_tokens - action.cached_tokens >= LARGE_TOKENS
                 if large:
                     self._large.add(request.id)
+                self._sent_at[request.id] = now
                 self._publish(k, Sent(request, action.backend), now, large=large)
         return actions
 

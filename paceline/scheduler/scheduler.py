@@ -211,6 +211,8 @@ class Scheduler:
     def _first_byte(self, event: FirstByte, now: float) -> None:
         entry = self._in_flight(event.id)
         if entry is not None:
+            if event.took is not None:
+                entry.dispatched_at = now - event.took
             self._waiting.open(entry.backend)
             self._waiting.rerank(self._fleet[entry.backend].first_byte(entry, now))
             self._waiting.release(entry)
@@ -219,6 +221,8 @@ class Scheduler:
         entry = self._in_flight(event.id)
         if entry is None:
             return
+        if event.took is not None:
+            entry.dispatched_at = now - event.took
         request = entry.request
         output_tokens = event.usage.output_tokens
         if output_tokens is None:
