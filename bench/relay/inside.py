@@ -94,7 +94,7 @@ class Stage:
         pool = self._proxy.gateway.pool
 
         async def connect(backend: Address) -> Connection:
-            connection = Connection(pool, backend, pool._lane(backend.id))
+            connection = Connection(pool, backend, pool._lanes[backend.id])
             connection.connection_made(Nowhere())
             return connection
 

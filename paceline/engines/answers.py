@@ -2,7 +2,7 @@
 
 A chat's next turn holds the prompt and the answer of this one, so its block keys begin with those
 of both: whoever knows them knows where the next turn's KV is. Events are read in batches, as one
-JSON list: 0.3 us each, next to the 20 us that relaying one takes.
+JSON list: half a microsecond each, next to the 20 us that relaying one takes.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from msgspec import Raw, Struct
 from paceline.engines import canonical
 from paceline.engines.anthropic_answers import Blocks
 from paceline.engines.bodies import ABSENT, Message
-from paceline.scheduler.blocks import BOUNDS, chain_on, cut
+from paceline.scheduler.blocks import BOUNDS, chain_on
 
 Kind = Literal["chat", "completion", "generate", "messages", ""]
 """The shape of an answer; empty where nothing will quote it, or nobody can tell what would."""
@@ -29,9 +29,6 @@ BATCH = 64 * 1024
 MOST = 1024 * 1024
 """Bytes of one answer's text, or of a reply in one piece; a longer one is forgotten."""
 _DONE = b"data: [DONE]\n\n"
-_TALKS = b'"delta":{'
-_THINKS_OR_CALLS = (b'"reasoning', b'"tool_calls"', b'"message":', b'"text":')
-"""What chunks have that say more than plain text."""
 
 
 class Opening(Struct, frozen=True):
@@ -47,8 +44,7 @@ class Opening(Struct, frozen=True):
 
     def extended(self, text: bytes) -> tuple[int, ...]:
         """The keys of the prompt with `text` behind it."""
-        blocks = cut(self.rest + text, self.base, len(self.keys))
-        return self.keys + chain_on(self.key, blocks) if blocks else self.keys
+        return self.keys + chain_on(self.key, self.rest + text, self.base, len(self.keys))
 
 
 def opening(root: int, keys: tuple[int, ...], data: bytes, base: int) -> Opening:
@@ -97,70 +93,73 @@ class _Generated(Struct):
     meta_info: _Meta = _Meta()
 
 
+_reply = msgspec.json.Decoder(_Reply)
 _replies = msgspec.json.Decoder(list[_Reply])
 _generated = msgspec.json.Decoder(_Generated)
 _raws = msgspec.json.Decoder(list[Raw])
 
 
-class Transcript:
+class Transcript(Struct):
     """One answer on its way: `add` what comes, then ask for the `keys`."""
 
-    __slots__ = ("_opening", "_reader", "_rest", "_streaming")
-
-    def __init__(
-        self,
-        opening: Opening,
-        kind: Kind,
-        *,
-        streaming: bool,
-        ids: bool = False,
-        encode: Encode | None = None,
-    ) -> None:
-        """`ids`: the prompt is token ids, and so is what an answer adds to it; `encode` makes them
-        of its text."""
-        self._opening = opening
-        self._streaming = streaming
-        self._reader: _Reader | None = _reader(kind, ids=ids, encode=encode)
-        self._rest = b""
-        """What was not read yet."""
+    opening: Opening
+    kind: Kind
+    """Empty once there is no telling any more."""
+    streaming: bool
+    ids: bool = False
+    """The prompt is token ids, and so is what an answer adds to it."""
+    encode: Encode | None = None
+    """Makes them of its text."""
+    rest: bytes = b""
+    """What was not read yet."""
+    reader: _OpenAI | _Generate | Blocks | None = None
+    """Has what was read."""
 
     def add(self, data: bytes) -> None:
         """More of the reply's payload: best much at once, or all."""
-        if self._reader is None:
+        if not self.kind:
             return
-        self._rest = self._rest + data if self._rest else data
-        if len(self._rest) > BATCH:
-            self._spill(self._reader)
+        self.rest = self.rest + data if self.rest else data
+        if len(self.rest) > BATCH:
+            self._spill()
 
     def keys(self) -> tuple[int, ...]:
         """Of prompt and answer together; empty where they cannot be told."""
-        if self._reader is None:
-            return ()
         try:
-            self._read(self._reader, self._rest)
-            text = self._reader.text()
+            text = self._text()
         except (msgspec.DecodeError, UnicodeDecodeError, OverflowError):
             return ()
-        return () if text is None else self._opening.extended(text)
+        return () if text is None else self.opening.extended(text)
 
-    def _spill(self, reader: _Reader) -> None:
+    def _text(self) -> bytes | None:
+        """What the next prompt has in the answer's place."""
+        if self.kind == "chat" and not self.streaming and self.encode is None:
+            choices = _reply.decode(self.rest).choices
+            if len(choices) == 1 and choices[0].message is not None:
+                return canonical.answer(choices[0].message)
+        return self._read(self.rest).text() if self.kind else None
+
+    def _spill(self) -> None:
         """Read the events that are whole; give up on what is too long to keep."""
-        if not self._streaming:
-            if len(self._rest) > MOST:
+        if not self.streaming:
+            if len(self.rest) > MOST:
                 self._give_up()
             return
-        end = self._rest.rfind(b"\n\n") + 2
+        end = self.rest.rfind(b"\n\n") + 2
         try:
-            self._read(reader, self._rest[:end])
+            reader = self._read(self.rest[:end])
         except (msgspec.DecodeError, UnicodeDecodeError):
             self._give_up()
             return
-        self._rest = self._rest[end:]
-        if reader.size + len(self._rest) > MOST:
+        self.rest = self.rest[end:]
+        if reader.size + len(self.rest) > MOST:
             self._give_up()
 
-    def _read(self, reader: _Reader, data: bytes) -> None:
-        if not self._streaming:
+    def _read(self, data: bytes) -> _Reader:
+        reader = self.reader
+        if reader is None:
+            reader = self.reader = _reader(self.kind, self.ids, self.encode)
+        if not self.streaming:
             reader.take(b"[%b]" % data)
         elif data.startswith(b"data: "):
             try:
@@ -169,17 +168,17 @@ class Transcript:
                 reader.take(_picked(data))
         elif data:
             reader.take(_picked(data))
+        return reader
 
     def _give_up(self) -> None:
-        self._reader = None
-        self._rest = b""
+        self.kind, self.rest, self.reader = "", b"", None
 
 
 def _listed(data: bytes) -> bytes:
     """The chunks of events as one JSON list, where there is nothing but events of one line: no JSON
     has a line feed in a string, so that nothing else becomes one."""
-    events = data.removesuffix(_DONE).removesuffix(b"\n\n")
-    return b"[%b]" % events.removeprefix(b"data: ").replace(b"\n\ndata: ", b",")
+    events = data.removesuffix(_DONE).removesuffix(b"\n\n").removeprefix(b"data: ")
+    return b"[%b]" % b",".join(events.split(b"\n\ndata: "))  # faster than to replace
 
 
 def _picked(data: bytes) -> bytes:
@@ -207,18 +206,18 @@ class _OpenAI:
         replies = _replies.decode(chunks)
         self._seen = self._seen or bool(replies)
         self.size += len(chunks) >> 4  # an event has some fifteen times the bytes of its text
-        choices = [choice for reply in replies for choice in reply.choices]
-        if _TALKS in chunks and not any(map(chunks.__contains__, _THINKS_OR_CALLS)):
-            self._is_chat = True
-            self._texts += [c.delta.content for c in choices if c.delta and c.delta.content]
-            return
-        for choice in choices:
-            if choice.delta is not None:
-                self._add(choice.delta)
-            elif choice.message is not None:
-                self._whole = choice.message
-            else:
-                self._texts.append(choice.text)
+        texts = self._texts
+        for reply in replies:
+            for choice in reply.choices:
+                delta = choice.delta
+                if delta is None:
+                    self._add_whole(choice)
+                    continue
+                self._is_chat = True
+                if delta.content:
+                    texts.append(delta.content)
+                if delta.reasoning or delta.reasoning_content or delta.tool_calls:
+                    self._add_unsaid(delta)
 
     def text(self) -> bytes | None:
         """What the next prompt has in its place: canonical text, or token ids."""
@@ -249,10 +248,13 @@ class _OpenAI:
             return None
         return "".join(self._texts)
 
-    def _add(self, delta: _Delta) -> None:
-        self._is_chat = True
-        if delta.content:
-            self._texts.append(delta.content)
+    def _add_whole(self, choice: _Choice) -> None:
+        if choice.message is not None:
+            self._whole = choice.message
+        else:
+            self._texts.append(choice.text)
+
+    def _add_unsaid(self, delta: _Delta) -> None:
         if thought := delta.reasoning or delta.reasoning_content:
             self._thoughts.append(thought)
         if delta.tool_calls:
@@ -303,7 +305,7 @@ class _Generate:
 _Reader = _OpenAI | _Generate | Blocks
 
 
-def _reader(kind: Kind, *, ids: bool, encode: Encode | None) -> _Reader:
+def _reader(kind: Kind, ids: bool, encode: Encode | None) -> _Reader:
     if kind == "messages":
         return Blocks()
     return _Generate(ids) if kind == "generate" else _OpenAI(encode)

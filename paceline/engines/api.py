@@ -8,13 +8,14 @@ from types import MappingProxyType
 from typing import Any
 
 import msgspec
-from msgspec import Struct, structs
+from msgspec import Raw, Struct, structs
 from xxhash import xxh3_64_intdigest
 
 from paceline.engines import anthropic, canonical, prompts
 from paceline.engines.answers import Encode, Kind, Transcript, opening
 from paceline.engines.base import native
 from paceline.engines.bodies import (
+    ABSENT,
     LARGEST,
     BadRequest,
     Chat,
@@ -29,23 +30,22 @@ from paceline.engines.bodies import (
 )
 from paceline.engines.canonical import MEDIA_TOKENS
 from paceline.engines.prompts import Prompt
-from paceline.scheduler.blocks import BLOCK_BYTES, BLOCK_IDS, chain, cut
+from paceline.scheduler.blocks import BLOCK_BYTES, BLOCK_IDS, chain
 from paceline.scheduler.types import Request
 
 __all__ = ["PATHS", "RANKED", "BadRequest", "Call", "parse"]
 
+_NO_RAWS = (ABSENT,) * 3
 _chat = msgspec.json.Decoder(Chat)
 _completion = msgspec.json.Decoder(Completion)
 _generate = msgspec.json.Decoder(Generate)
 
 
-class Call(Struct, frozen=True, kw_only=True):
+class Call(Struct, frozen=True):
     """What one request body says, before the scheduler's names and clock are put on it."""
 
     model: str
     """Empty when the body names none: then any backend will do that has the API."""
-    native: str = ""
-    """The path, when it is an API that only some engines have."""
     streaming: bool
     max_tokens: int | None
     """The limit on a choice, given or the route's default; None for the rest of the context."""
@@ -58,15 +58,12 @@ class Call(Struct, frozen=True, kw_only=True):
     """LoRA path, cache salt and extra key: prompts that differ in one share no cache."""
     answer: Kind = ""
     """The shape of the answer that a later prompt may quote."""
-    block_ids: int = BLOCK_IDS
-    """Token ids in a base block."""
+    base: int = BLOCK_BYTES
+    """Bytes in a base block; a token id has four."""
     encode: Encode | None = None
     """What makes ids of an answer's text, where the prompt's ids were made of text too."""
-
-    @property
-    def base(self) -> int:
-        """Bytes in a base block."""
-        return self.block_ids * 4 if self.prompt.is_ids else BLOCK_BYTES
+    native: str = ""
+    """The path, when it is an API that only some engines have."""
 
     def prompt_tokens(self, bytes_per_token: float) -> int:
         """Tokens of all its prompts, text estimated at so many bytes a token."""
@@ -81,24 +78,23 @@ class Call(Struct, frozen=True, kw_only=True):
     def tokenized(self, ids: bytes, block_ids: int, encode: Encode) -> Call:
         """The same with a model's own tokens for its text; `encode` does it for the answer.
 
-        Given as ids, the prompt remains what it is.
+        Given as ids, the prompt remains what it is. `block_ids`: tokens in a base block.
         """
         prompt = self.prompt
         if not prompt.is_ids:
             prompt = Prompt(ids, is_ids=True, tokens=len(ids) // 4)
-        return structs.replace(self, prompt=prompt, block_ids=block_ids, encode=encode)
+        return structs.replace(self, prompt=prompt, base=block_ids * 4, encode=encode)
 
     def transcript(self, request: Request, seed: bytes) -> Transcript | None:
         """What gathers the answer to `request`, made of this with the same seed; None where no
         later prompt would quote it."""
         if not self.answer or self.n != 1:
             return None
-        keys = request.prefix
+        keys, prompt = request.prefix, self.prompt
         root = 0 if keys else xxh3_64_intdigest(self.root(seed))
-        begun = opening(root, keys, self.prompt.data, self.base)
-        ids = self.prompt.is_ids
-        encode = self.encode if ids and self.answer != "generate" else None  # that tells its ids
-        return Transcript(begun, self.answer, streaming=self.streaming, ids=ids, encode=encode)
+        begun = opening(root, keys, prompt.data, self.base)
+        encode = self.encode if self.answer != "generate" else None  # that tells its ids
+        return Transcript(begun, self.answer, self.streaming, prompt.is_ids, encode)
 
     def to_request(
         self,
@@ -122,9 +118,9 @@ class Call(Struct, frozen=True, kw_only=True):
             id=id,
             arrived_at=arrived_at,
             model=native(self.native, self.model) if self.native else self.model,
-            prefix=chain(self.root(seed), cut(prompt.data, self.base)),
+            prefix=chain(self.root(seed), prompt.data, self.base),
             exact=self.encode is not None and not self.variant,
-            block_tokens=float(self.block_ids) if prompt.is_ids else BLOCK_BYTES / bytes_per_token,
+            block_tokens=self.base / (4.0 if prompt.is_ids else bytes_per_token),
             prompt_tokens=self.prompt_tokens(bytes_per_token),
             max_tokens=self.max_tokens,
             n=self.n,
@@ -165,10 +161,12 @@ def _parse_chat(body: bytes) -> Call:
         prompt = prompts.read(fields.input_ids, "input_ids")
     else:
         text, media = canonical.chat(fields)
-        prompt = Prompt(text, size=len(text), tokens=media * MEDIA_TOKENS)
-    limit = whole(fields.max_completion_tokens, "max_completion_tokens", 0, None)
-    if limit is None:
-        limit = whole(fields.max_tokens, "max_tokens", 0, None)
+        prompt = Prompt(text, False, len(text), media * MEDIA_TOKENS)
+    limit = fields.max_tokens
+    if fields.max_completion_tokens is not None:
+        limit = whole(fields.max_completion_tokens, "max_completion_tokens", 0, None)
+    elif limit is not None:
+        limit = whole(limit, "max_tokens", 0, None)
     quoted = fields.input_ids is None and not fields.continue_final_message
     return _call(fields, prompt, limit, fields.n, answer="chat" if quoted else "")
 
@@ -223,25 +221,24 @@ def _call(
     field: str = "n",
     answer: Kind = "",
 ) -> Call:
-    priority = fields.priority
+    priority, n, streaming = fields.priority, prompt.count, fields.stream
     if priority is not None:
         priority = whole(priority, "priority", -LARGEST, None)
-    n = whole(choices, field, 1, 1) or 1
-    return Call(
-        model=fields.model or "",
-        streaming=flag(fields.stream, "stream"),
-        max_tokens=max_tokens,
-        n=min(n * prompt.count, LARGEST),
-        priority=priority,
-        prompt=prompt,
-        variant=_variant(fields, media),
-        answer=answer,
-    )
-
-
-def _variant(fields: Common, media: bytes) -> bytes:
-    """Empty for nearly all requests; a batch's list of salts is taken whole."""
+    if choices != 1:
+        n = min(n * (whole(choices, field, 1, 1) or 1), LARGEST)
+    if not isinstance(streaming, bool):
+        streaming = flag(streaming, "stream")
+    variant = media
     raws = (fields.lora_path, fields.cache_salt, fields.extra_key)
+    if media or raws != _NO_RAWS:
+        variant = _variant(media, raws)
+    base = BLOCK_IDS * 4 if prompt.is_ids else BLOCK_BYTES
+    model = fields.model or ""
+    return Call(model, streaming, max_tokens, n, priority, prompt, variant, answer, base)
+
+
+def _variant(media: bytes, raws: tuple[Raw, ...]) -> bytes:
+    """Empty for nearly all requests; a batch's list of salts is taken whole."""
     if not media and not any(map(present, raws)):
         return b""
     return b"\xff".join((media, *map(canonical.compact, raws)))

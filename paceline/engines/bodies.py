@@ -167,7 +167,7 @@ def whole(value: Any, field: str, least: int, default: int | None) -> int | None
         raise BadRequest(f"{field}: must be an integer", field)
     if number < least:
         raise BadRequest(f"{field}: must be at least {least}, got {number}", field)
-    return min(number, LARGEST)
+    return number if number < LARGEST else LARGEST
 
 
 def _to_int(value: Any) -> int | None:

@@ -13,8 +13,6 @@ an answer that was reasoned about just where it does in the engine.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import msgspec
 from msgspec import Raw, Struct
 from xxhash import xxh3_128_digest
@@ -28,8 +26,7 @@ tiling and 1,369 by Qwen2.5-VL's patches of 28 pixels."""
 _SETTING, _TOOL, _DOCUMENTS = b"\xff\xf8", b"\xff\xf9", b"\xff\xfa"
 _ROLE, _EXTRA, _CONTENT = b"\xff\xfb", b"\xff\xfc", b"\xff\xfd"
 _PART, _MEDIA, _CALL = b"\xff\xfe", b"\xff\xf7", b"\xff\xf6"
-_NO_EXTRAS = (ABSENT,) * 4
-_NO_CALLS = (ABSENT,) * 3
+_NO_RAWS = (ABSENT,) * 4
 _THOUGHT = "</think>"
 """What ends the reasoning in a content where the engine does not take it out."""
 
@@ -78,6 +75,27 @@ def chat(body: Chat) -> tuple[bytes, int]:
     """The canonical text of a chat and how many media parts are in it."""
     out: list[bytes] = []
     media = 0
+    raws = (body.chat_template, body.chat_template_kwargs, body.reasoning_effort, body.documents)
+    if body.tools or raws != _NO_RAWS:
+        _before_messages(body, out)
+    messages = body.messages or ()
+    asked = len(messages) - 1  # the index of the last user message
+    while asked > 0 and messages[asked].role != "user":
+        asked -= 1
+    for index, message in enumerate(messages):
+        media += _message(message, out, index < asked)
+    return b"".join(out), media
+
+
+def answer(message: Message) -> bytes:
+    """What an answer adds to the canonical text of the chat that it ends."""
+    out: list[bytes] = []
+    _message(message, out, False)
+    return b"".join(out)
+
+
+def _before_messages(body: Chat, out: list[bytes]) -> None:
+    """Append settings, tools and documents."""
     for setting in (body.chat_template, body.chat_template_kwargs, body.reasoning_effort):
         if setting is not ABSENT:
             out += _SETTING, compact(setting)
@@ -85,52 +103,34 @@ def chat(body: Chat) -> tuple[bytes, int]:
         out += _TOOL, compact(tool)
     if body.documents is not ABSENT:
         out += _DOCUMENTS, compact(body.documents)
-    messages = body.messages or ()
-    asked = _last_question(messages)
-    for index, message in enumerate(messages):
-        media += _message(message, out, past=index < asked)
-    return b"".join(out), media
 
 
-def answer(message: Message) -> bytes:
-    """What an answer adds to the canonical text of the chat that it ends."""
-    out: list[bytes] = []
-    _message(message, out, past=False)
-    return b"".join(out)
-
-
-def _last_question(messages: Sequence[Message]) -> int:
-    """The index of the last user message."""
-    for index in range(len(messages) - 1, -1, -1):
-        if messages[index].role == "user":
-            return index
-    return 0
-
-
-def _message(message: Message, out: list[bytes], *, past: bool) -> int:
+def _message(message: Message, out: list[bytes], past: bool) -> int:
     """Append one message in the order role, name, reasoning, content, calls; count its media.
 
     `past`: it is before the last question, and its reasoning is forgotten.
     """
+    role, content = message.role, message.content
+    bare = message == Message(role, content)
+    if bare and not past and isinstance(content, str):
+        out += _ROLE, role.encode(), _CONTENT, content.encode()
+        return 0
     media = 0
-    out += _ROLE, message.role.encode()
-    before = (message.name, message.tools, message.reasoning, message.reasoning_content)
-    if before != _NO_EXTRAS:
-        _extra(out, before[:2])
+    out += _ROLE, role.encode()
+    if not bare:
+        _extra(out, (message.name, message.tools))
         if not past:
             _reasoning(message, out)
-    content = message.content
     out.append(_CONTENT)
     if isinstance(content, str):
-        if past and _THOUGHT in content and message.role == "assistant":
+        if past and _THOUGHT in content and role == "assistant":
             content = content.rpartition(_THOUGHT)[2]
         out.append(content.encode())
     elif content is not None:
         media = _parts(content, out)
-    after = (message.tool_calls, message.function_call, message.tool_call_id)
-    if after != _NO_CALLS:
+    if not bare:
         _tool_calls(message.tool_calls, out)
-        _extra(out, after[1:])
+        _extra(out, (message.function_call, message.tool_call_id))
     return media
 
 

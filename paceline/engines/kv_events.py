@@ -161,7 +161,7 @@ class Mirror:
         while block.depth < MAX_BLOCKS and BOUNDS[block.depth] * self._base <= block.end:
             start = BOUNDS[block.depth - 1] * self._base if block.depth else 0
             piece = _span(block, start, BOUNDS[block.depth] * self._base)
-            (block.key,) = chain_on(block.key, [piece])
+            (block.key,) = chain_on(block.key, piece, self._base * 4, block.depth)
             block.depth += 1
             keys.append(block.key)
         block.keys = tuple(keys)

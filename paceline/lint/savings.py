@@ -11,7 +11,7 @@ from msgspec import Struct
 from paceline.engines.api import parse
 from paceline.lint.log import Body
 from paceline.lint.log import Entry as Logged
-from paceline.scheduler.blocks import chain, cut
+from paceline.scheduler.blocks import chain
 from paceline.scheduler.entry import Entry
 from paceline.scheduler.trie import Node, PrefixTrie
 from paceline.scheduler.types import Request
@@ -55,7 +55,7 @@ def _entry(body: Body, number: int) -> Entry:
     request = Request(
         id=str(number),
         arrived_at=0.0,
-        prefix=chain(root, cut(prompt.data, BLOCK_TOKENS * TOKEN_BYTES)),
+        prefix=chain(root, prompt.data, BLOCK_TOKENS * TOKEN_BYTES),
         block_tokens=BLOCK_TOKENS,
         prompt_tokens=prompt.tokens + ceil(prompt.size / TOKEN_BYTES),
     )

@@ -19,4 +19,4 @@ class Bounded(Policy):
     def overdue(self, request: Request, view: View) -> bool:
         """Waited far longer than others of its priority and tenant did."""
         waited = view.now - request.arrived_at
-        return waited > max(MIN_BOUND, self.max_wait_factor * view.mean_wait)
+        return waited > MIN_BOUND and waited > self.max_wait_factor * view.mean_wait

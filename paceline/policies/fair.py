@@ -24,6 +24,19 @@ MAX_OWING = 1000
 """Tenants that do not wait but are ahead of the others, and for which that is remembered."""
 
 
+class Account:
+    """What one tenant has used."""
+
+    __slots__ = ("used", "waiting", "weight")
+
+    def __init__(self, used: float, weight: float) -> None:
+        self.used = used
+        """Weighted tokens, in the currency of rounds."""
+        self.waiting = 0
+        """Its requests that wait."""
+        self.weight = weight
+
+
 class Fair(Lpm):
     """Equal work for each tenant; within a tenant, longest prefix match first."""
 
@@ -34,9 +47,8 @@ class Fair(Lpm):
     more of a tenant's prefixes together, a small one makes waits more even."""
 
     def __post_init__(self) -> None:
-        self._used: dict[str, float] = {}
-        """Weighted tokens by tenant, in the currency of rounds."""
-        self._waiting: dict[str, int] = {}
+        self._accounts: dict[str, Account] = {}
+        """By tenant."""
         self._round = 0.0
         """The round of those that were served last."""
         self._sweep_at = 64
@@ -47,48 +59,50 @@ class Fair(Lpm):
 
     def turn(self, share: str, view: View) -> float:
         """Rounds that the tenant has used up."""
-        return self._used[share] // self.quantum
+        return self._accounts[share].used // self.quantum
 
     def entered(self, request: Request, view: View) -> None:
         """Who comes back joins the present round."""
-        tenant = request.tenant
-        waiting = self._waiting.get(tenant, 0)
-        self._waiting[tenant] = waiting + 1
-        if not waiting:
+        account = self._accounts.get(request.tenant) or self._open(request.tenant)
+        if not account.waiting:
             start = self._round * self.quantum
-            if self._used.get(tenant, -1.0) < start:
-                self._used[tenant] = start
+            if account.used < start:
+                account.used = start
+        account.waiting += 1
 
     def left(self, request: Request, view: View) -> None:
         """One less waits."""
-        tenant = request.tenant
-        waiting = self._waiting.pop(tenant) - 1
-        if waiting:
-            self._waiting[tenant] = waiting
-        elif len(self._used) > self._sweep_at:
+        account = self._accounts[request.tenant]
+        account.waiting -= 1
+        if not account.waiting and len(self._accounts) > self._sweep_at:
             self._sweep()
 
     def dispatched(self, request: Request, backend: Backend, view: View) -> None:
         """Charge what it will compute."""
-        turn = self.turn(request.tenant, view)
+        account = self._accounts[request.tenant]
+        turn = account.used // self.quantum
         if turn > self._round:
             self._round = turn
         computes = request.prompt_tokens - view.cached(request, backend)
-        self._charge(request.tenant, computes if computes > 0 else 0)
+        if computes > 0:
+            account.used += computes / account.weight
 
     def finished(self, request: Request, output_tokens: int) -> None:
         """Charge what it computed besides."""
-        self._charge(request.tenant, OUTPUT_WEIGHT * output_tokens)
+        account = self._accounts.get(request.tenant) or self._open(request.tenant)
+        account.used += OUTPUT_WEIGHT * output_tokens / account.weight
 
-    def _charge(self, tenant: str, tokens: float) -> None:
-        used = self._used.get(tenant, self._round * self.quantum)
-        self._used[tenant] = used + tokens / self.weights.get(tenant, 1.0)
+    def _open(self, tenant: str) -> Account:
+        """An account for a tenant that has none, or has none any more: in the present round."""
+        weight = self.weights.get(tenant, 1.0)
+        account = self._accounts[tenant] = Account(self._round * self.quantum, weight)
+        return account
 
     def _sweep(self) -> None:
         """Forget tenants that neither wait nor owe; amortised O(1)."""
         start = self._round * self.quantum
-        idle = [tenant for tenant in self._used if tenant not in self._waiting]
-        owing = [tenant for tenant in idle if self._used[tenant] > start]
+        idle = [tenant for tenant, account in self._accounts.items() if not account.waiting]
+        owing = [tenant for tenant in idle if self._accounts[tenant].used > start]
         for tenant in set(idle).difference(owing[-MAX_OWING:]):
-            del self._used[tenant]
-        self._sweep_at = 64 + 2 * len(self._used)
+            del self._accounts[tenant]
+        self._sweep_at = 64 + 2 * len(self._accounts)

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import accumulate
 
 from xxhash import xxh3_64_intdigest
 
-Piece = bytes | memoryview
-"""One block's content."""
+from paceline.scheduler.types import Keys
 
 BLOCK_BYTES = 512
 """UTF-8 bytes of canonical text in a base block."""
@@ -28,29 +28,39 @@ BOUNDS: tuple[int, ...] = tuple(accumulate(1 << (i // RUN) for i in range(MAX_BL
 """BOUNDS[d] is where block d ends, in base blocks."""
 
 
-def chain(seed: bytes, pieces: Sequence[Piece]) -> tuple[int, ...]:
-    """Keys of successive blocks: each is the hash of its block, seeded with the key before it."""
-    return chain_on(xxh3_64_intdigest(seed), pieces)
+def chain(seed: bytes, data: bytes, base: int = BLOCK_BYTES) -> Keys:
+    """Keys of the full blocks of `data`, whose base block has `base` bytes."""
+    return chain_on(xxh3_64_intdigest(seed), data, base)
 
 
-def chain_on(key: int, pieces: Sequence[Piece]) -> tuple[int, ...]:
-    """Keys of the blocks that follow the one with this key."""
-    keys: list[int] = []
-    for piece in pieces:
-        key = xxh3_64_intdigest(piece, key)
+def chain_on(key: int, data: bytes, base: int, depth: int = 0) -> Keys:
+    """Keys of the full blocks of `data`, which follows `depth` blocks, the last with this key.
+
+    Each is the hash of its block, seeded with the key before it. Long prompts are not copied.
+    """
+    size = len(data)
+    if size < base:  # as many an answer is
+        return ()
+    pieces = data if size <= RUN * base else memoryview(data)
+    keys = []
+    for span in spans(size, base, depth):
+        key = xxh3_64_intdigest(pieces[span], key)
         keys.append(key)
     return tuple(keys)
 
 
-def cut(data: bytes, base: int = BLOCK_BYTES, depth: int = 0) -> Sequence[Piece]:
-    """The full blocks of `data`, whose base block has `base` bytes; a partial one is left out.
-
-    With `depth`, data begins behind so many blocks. Long prompts are not copied.
-    """
+def spans(size: int, base: int, depth: int = 0) -> Sequence[slice]:
+    """Where the full blocks are in `size` bytes that follow `depth` blocks."""
     before = BOUNDS[depth - 1] if depth else 0
-    full = bisect_right(BOUNDS, before + len(data) // base, depth)
-    if full <= RUN:  # all of one size
-        return [data[at : at + base] for at in range(0, (full - depth) * base, base)]
+    full = bisect_right(BOUNDS, before + size // base, depth)
+    if not depth or full <= RUN:  # at the beginning, or all of one size
+        return _spans(base)[: full - depth]
     ends = [(bound - before) * base for bound in BOUNDS[depth:full]]
-    view = memoryview(data)
-    return [view[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+    return list(map(slice, [0, *ends], ends))
+
+
+@lru_cache(maxsize=16)
+def _spans(base: int) -> tuple[slice, ...]:
+    """Where the blocks of a prompt are; made once for each size of base block, one or a few."""
+    ends = [bound * base for bound in BOUNDS]
+    return tuple(map(slice, [0, *ends], ends))

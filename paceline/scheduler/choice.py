@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Container, Sequence
+from collections.abc import Sequence
 
 from paceline.scheduler.config import SchedulerConfig
 from paceline.scheduler.entry import Entry
@@ -27,7 +27,7 @@ REASONS = {
 REQUEST_COST = 64
 """Prefill tokens that one more running request is worth in placement: what a decode step of an 8B
 model takes longer for one more sequence (about 0.1 ms) over some tens of steps."""
-OWN_WORK = 2.0
+OWN_WORK = 2
 """Weight of a request's own uncached tokens against those queued before it: the queue delays this
 request alone, computing a prefix again delays whoever comes after too."""
 SLACK = 4
@@ -37,12 +37,14 @@ SLACK = 4
 class View:
     """The implementation of `policy.View`."""
 
-    def __init__(self, entries: dict[str, Entry], rng: random.Random) -> None:
+    def __init__(
+        self, entries: dict[str, Entry], backends: Sequence[Backend], rng: random.Random
+    ) -> None:
         self.now = 0.0
         self.rng = rng
-        self.backends: Sequence[Backend] = ()
+        self.backends = backends
         self.waits = Mean(0.0)
-        self.placing: Entry | None = None
+        self.placing: Request | None = None
         """The request that the policy is asked to place."""
         self.there: dict[str, int] = {}
         """Tokens of its prompt that are cached or being computed, by backend: looked up once."""
@@ -63,16 +65,20 @@ class View:
     def cost(self, request: Request, backend: Backend) -> float:
         """Prefill tokens queued there plus, doubled, this prompt's uncached ones, plus what the
         running requests are worth, at the measured rate; what is computed there now is cached."""
-        placing = self.placing
-        if placing is not None and placing.request is request:
-            cached = self.there.get(backend.id, 0)
-        else:
+        there = self.there
+        if request is not self.placing:
             cached, _ = backend.cache.upcoming(self._entries[request.id])
-        running = REQUEST_COST * len(backend.in_flight)
-        load = float(backend.prefill_tokens + running + backend.spec.load_tokens)
-        if cached < request.prompt_tokens:
-            load += OWN_WORK * (request.prompt_tokens - cached)
-        return load / backend.prefill_rate.value
+            there = {backend.id: cached}
+        return _costs(request.prompt_tokens, there, (backend,))[0]
+
+    def cheapest(self, request: Request) -> Backend | None:
+        """Where it costs least of `backends`; the first of several."""
+        backends = self.backends
+        if len(backends) < 2:
+            return backends[0] if backends else None
+        there = self.there if request is self.placing else _there(self._entries[request.id])
+        costs = _costs(request.prompt_tokens, there, backends)
+        return backends[costs.index(min(costs))]
 
 
 class Choice:
@@ -84,34 +90,31 @@ class Choice:
         self._fleet = fleet
         self._view = view
 
-    def wanting(self, model: str, closed: Container[str] = ()) -> dict[str, Backend]:
-        """The backends for requests of `model` that are below their feed target and not closed."""
-        found = {}
-        for backend in self._fleet.serving(model):
-            if backend.wants_more() and backend.id not in closed:
-                found[backend.id] = backend
-        return found
+    def wanting(self, model: str) -> list[Backend]:
+        """The backends for requests of `model` that are below their feed target."""
+        return [backend for backend in self._fleet.serving(model) if backend.wants_more()]
 
-    def place(self, entry: Entry, wanting: dict[str, Backend], anywhere: bool = False) -> Placed:
+    def place(self, entry: Entry, wanting: list[Backend], anywhere: bool = False) -> Placed:
         """Decide about one request; with `anywhere` it is not tied to a warm but busy backend, and
         waits for no turn of this proxy's."""
+        view, request = self._view, entry.request
+        there = _there(entry) if self._fleet.late else entry.match
         candidates = self._candidates(entry, wanting)
-        serving = self._fleet.serving(entry.request.model)
-        there = _there(entry) if len(serving) > 1 else {}
-        if len(wanting) < len(serving) and not anywhere:
+        if len(wanting) < len(self._fleet.all) and not anywhere:
             warm = self._warmest(entry, there)
-            if warm is not None and warm.id not in wanting:
-                tokens = there[warm.id]
-                candidates = [b for b in candidates if there.get(b.id, 0) >= tokens]
+            if warm is not None and warm not in wanting:
+                candidates = _as_warm(candidates, there, there[warm.id])
                 if not candidates:
-                    return Placed(leader=self._leader(entry, warm), busy=warm)
-        backend = self._ask(entry, candidates, there)
+                    return Placed(None, self._leader(entry, warm), warm)
+        view.backends, view.there, view.placing = candidates, there, request
+        backend = self._policy.place(request, view)
+        view.backends, view.placing = self._fleet.all, None
         if backend is None:
             return Placed()
-        if (leader := self._leader(entry, backend)) is not None:
-            return Placed(leader=leader)
-        if not backend.fits(entry, turn=anywhere or backend.turn_at <= self._view.now):
-            return Placed(busy=backend, full=backend)
+        if backend.spec.leader_first and (leader := self._leader(entry, backend)) is not None:
+            return Placed(None, leader)
+        if not backend.fits(entry, anywhere or backend.turn_at <= view.now):
+            return Placed(None, None, backend, backend)
         return Placed(backend)
 
     def may_move(self, entry: Entry, backend: Backend) -> bool:
@@ -119,30 +122,20 @@ class Choice:
         leader = entry.held_by
         return entry.avoid != backend.id and (leader is None or leader.backend != backend.id)
 
-    def _candidates(self, entry: Entry, wanting: dict[str, Backend]) -> list[Backend]:
+    def _candidates(self, entry: Entry, wanting: list[Backend]) -> list[Backend]:
         """Those wanting more, but for the overloaded (by their measured share of the work) and, if
         there are others, who failed it."""
-        every = list(wanting.values())
+        every = wanting
         if entry.avoid and len(self._fleet.serving(entry.request.model)) > 1:
             every = [b for b in every if b.id != entry.avoid]
         if len(every) < 2:
             return every
-        load, rate = 0.0, 0.0
+        load, rate = 0, 0.0
         for b in every:
             load += len(b.in_flight)
             rate += b.prefill_rate.value
         bound = self._config.load_factor * load / rate
         return [b for b in every if len(b.in_flight) <= bound * b.prefill_rate.value + SLACK]
-
-    def _ask(
-        self, entry: Entry, candidates: list[Backend], there: dict[str, int]
-    ) -> Backend | None:
-        """The policy's choice."""
-        view = self._view
-        view.backends, view.placing, view.there = candidates, entry, there
-        backend = self._policy.place(entry.request, view)
-        view.placing = None
-        return backend
 
     def _warmest(self, entry: Entry, there: dict[str, int]) -> Backend | None:
         """Of the backends that may serve it, the one where most of its prefix is cached or being
@@ -151,7 +144,7 @@ class Choice:
         most = 0
         for id, tokens in there.items():
             if tokens > most and id != entry.avoid:
-                backend = self._fleet[id]
+                backend = self._fleet.by_id[id]
                 if backend.spec.serves(entry.request.model):
                     best, most = backend, tokens
         return best
@@ -177,6 +170,24 @@ class Choice:
         if any(len(node.waiting) > 1 and node.end > cached for node in entry.nodes):
             return "leader"
         return "warm" if cached else "cold"
+
+
+def _costs(prompt_tokens: int, there: dict[str, int], backends: Sequence[Backend]) -> list[float]:
+    """What `View.cost` says, for each backend; `there`: tokens of the prompt by backend."""
+    found = []
+    for backend in backends:
+        running = REQUEST_COST * len(backend.in_flight)
+        load = backend.prefill_tokens + running + backend.spec.load_tokens
+        uncached = prompt_tokens - there.get(backend.id, 0)
+        if uncached > 0:
+            load += OWN_WORK * uncached
+        found.append(load / backend.prefill_rate.value)
+    return found
+
+
+def _as_warm(backends: list[Backend], there: dict[str, int], tokens: int) -> list[Backend]:
+    """Those of the backends that have so many tokens."""
+    return [backend for backend in backends if there.get(backend.id, 0) >= tokens]
 
 
 def _there(entry: Entry) -> dict[str, int]:

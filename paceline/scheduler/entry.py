@@ -13,7 +13,11 @@ if TYPE_CHECKING:
 
 
 class Entry:
-    """Compared and hashed by identity: it is a key in many small dicts."""
+    """Compared and hashed by identity: it is a key in many small dicts.
+
+    Most requests never wait, so that what only those that do need is set by `wait`; what belongs to
+    a dispatch is set by that.
+    """
 
     __slots__ = (
         "avoid",
@@ -34,7 +38,6 @@ class Entry:
         "peers",
         "prefill_tokens",
         "request",
-        "retried",
         "seq",
         "starts_at",
         "step",
@@ -44,6 +47,40 @@ class Entry:
         "work",
     )
 
+    output_tokens: int
+    """Expected tokens of all its answers."""
+    tail_tokens: int
+    """Prompt tokens beyond the last full block: never shared. Set by the trie."""
+
+    # While it waits
+
+    lane: str | None
+    """Of the line's lanes, or None while it is in none of them."""
+    bucket: Hashable
+    key: tuple[float, ...]
+    """What the policy said of its order."""
+    held_by: Entry | None
+    """The leader that it waits for."""
+    followed: bool
+    """It was held for a leader."""
+
+    # Of its dispatch
+
+    backend: str
+    dispatched_at: float
+    starts_at: float
+    """When its prefill should be done, as far as the backend's measured rate tells."""
+    cached: int
+    """Tokens believed cached then."""
+    prefill_tokens: int
+    """Uncached prompt tokens then."""
+    work: int
+    """The backend's whole uncached work up to and including this request, likewise."""
+    computed: bool
+    """Its prompt can be matched in the backend's cache."""
+    step: int
+    """How many requests its backend had been sent, this one included; those until it left after."""
+
     def __init__(self, request: Request, seq: int, *, peers: bool = False) -> None:
         self.request = request
         self.seq = seq
@@ -51,47 +88,30 @@ class Entry:
         self.peers = peers
         """Another proxy sent it: never waits, and no policy knows of it."""
         self.nodes: list[Node] = []
-        self.tail_tokens = 0
-        """Prompt tokens beyond the last full block: never shared."""
         self.match: dict[str, int] = {}
         """While waiting: tokens of the prompt believed to be cached, per backend."""
-
+        self.owned = 0
+        """How many of its nodes it holds in the backend's cache."""
         self.waiting = True
         self.line: Line | None = None
         """Where it waits."""
-        self.lane: str | None = None
-        """Of the line's lanes, or None while it is in none of them."""
-        self.bucket: Hashable = 0
-        self.key: tuple[float, ...] = ()
-        """What the policy said of its order."""
-        self.held_by: Entry | None = None
-        """The leader that it waits for."""
-        self.followed = False
-        """It was held for a leader."""
         self.version = 0
         """Of its place in the queue: a heap item with another one is stale."""
         self.avoid = ""
         """The backend that failed it."""
-        self.retried = False
 
-        self.backend = ""
-        self.dispatched_at = 0.0
-        self.starts_at = 0.0
-        """When its prefill should be done, as far as the backend's measured rate tells."""
-        self.cached = 0
-        """Tokens believed cached when it was dispatched."""
-        self.prefill_tokens = 0
-        """Uncached prompt tokens when it was dispatched."""
-        self.work = 0
-        """The backend's whole uncached work up to and including this request, likewise."""
-        self.output_tokens = 0
-        """Expected tokens of all its answers."""
-        self.computed = False
-        """Its prompt can be matched in the backend's cache."""
-        self.owned = 0
-        """How many of its nodes it holds in the backend's cache."""
-        self.step = 0
-        """When it was dispatched to its backend, then when it left: that cache counts both."""
+    def wait(self) -> None:
+        """It needs a place in a queue."""
+        self.lane = None
+        self.bucket = 0
+        self.key = ()
+        self.held_by = None
+        self.followed = False
+
+    @property
+    def retried(self) -> bool:
+        """It comes back after a failure."""
+        return bool(self.avoid)
 
 
 Entries = dict[Entry, None]

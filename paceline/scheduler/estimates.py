@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left, insort
-from collections import OrderedDict, deque
+from collections import OrderedDict, defaultdict, deque
 
 from paceline.scheduler.types import Usage
 
@@ -23,41 +23,48 @@ SLACK_PART = 8
 class Mean:
     """Exponential moving mean: the last `memory` samples weigh about two thirds."""
 
-    __slots__ = ("_weight", "count", "value")
+    __slots__ = ("_count", "_memory", "_weight", "value")
 
     def __init__(self, value: float, memory: int = 32) -> None:
         self.value = value
-        self.count = 0
-        self._weight = 1.0 / memory
+        self._memory = memory
+        self._count = 0
+        """Samples taken, up to `memory`."""
+        self._weight = 1.0
+        """Of the last sample."""
 
     def add(self, sample: float) -> None:
         """Take one sample; the first few weigh more, so that the initial value fades at once."""
-        self.count += 1
-        weight = 1.0 / self.count
-        self.value += (sample - self.value) * (weight if weight > self._weight else self._weight)
+        if self._count < self._memory:
+            self._count += 1
+            self._weight = 1.0 / self._count
+        self.value += (sample - self.value) * self._weight
 
 
 class Quantile:
     """A quantile of the last samples, exact."""
 
-    __slots__ = ("_recent", "_share", "_sorted")
+    __slots__ = ("_memory", "_rank", "_recent", "_share", "_sorted", "value")
 
     def __init__(self, share: float, memory: int = 64) -> None:
         self._share = share
-        self._recent: deque[int] = deque(maxlen=memory)
+        self._memory = memory
+        self._rank = 0
+        self._recent: deque[int] = deque()
         self._sorted: list[int] = []
+        self.value = 0
+        """The least sample that is not below `share` of them; 0 before the first."""
 
     def add(self, sample: int) -> None:
         """Take one sample; the oldest goes once there are `memory`."""
-        if len(self._recent) == self._recent.maxlen:
-            del self._sorted[bisect_left(self._sorted, self._recent[0])]
-        self._recent.append(sample)
-        insort(self._sorted, sample)
-
-    @property
-    def value(self) -> int:
-        """The least sample that is not below `share` of them; there must be one."""
-        return self._sorted[math.ceil(self._share * len(self._sorted)) - 1]
+        recent, ordered = self._recent, self._sorted
+        if len(recent) == self._memory:
+            del ordered[bisect_left(ordered, recent.popleft())]
+        else:
+            self._rank = math.ceil(self._share * (len(recent) + 1)) - 1
+        recent.append(sample)
+        insort(ordered, sample)
+        self.value = ordered[self._rank]
 
 
 class OutputLengths:
@@ -65,14 +72,12 @@ class OutputLengths:
 
     def __init__(self, initial: int) -> None:
         self._initial = initial
-        self._models: dict[str, Quantile] = {}
+        self._models: defaultdict[str, Quantile] = defaultdict(lambda: Quantile(MOST))
         self._tenants: OrderedDict[tuple[str, str], Quantile] = OrderedDict()
         """The most recent last."""
 
     def add(self, model: str, tenant: str, tokens: int) -> None:
         """An answer of `model` for `tenant` had so many tokens a choice."""
-        if model not in self._models:
-            self._models[model] = Quantile(MOST)
         self._models[model].add(tokens)
         if tenant:
             seen = self._tenants.pop((model, tenant), None) or Quantile(MOST)

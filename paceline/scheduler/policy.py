@@ -45,6 +45,10 @@ class View(Protocol):
         """What it costs there, in seconds of prefill: work queued and work that it adds."""
         ...
 
+    def cheapest(self, request: Request) -> Backend | None:
+        """Of `backends`, the first of those where it costs least; None if there are none."""
+        ...
+
 
 class Policy(Struct, kw_only=True, forbid_unknown_fields=True, dict=True):
     """Subclass me. Fields are settings; the methods are the policy."""
@@ -91,9 +95,7 @@ class Policy(Struct, kw_only=True, forbid_unknown_fields=True, dict=True):
 
     def place(self, request: Request, view: View) -> Backend | None:
         """The backend to run on, out of `view.backends`, or None to wait for the next event."""
-        if len(view.backends) == 1:
-            return view.backends[0]
-        return min(view.backends, key=lambda backend: view.cost(request, backend), default=None)
+        return view.cheapest(request)
 
     # What happened
 

@@ -9,6 +9,7 @@ import pygtrie
 
 from paceline.scheduler.entry import Entry
 from paceline.scheduler.trie import Node, PrefixTrie
+from paceline.scheduler.types import Keys
 
 
 class ReferenceTrie(PrefixTrie):
@@ -37,11 +38,12 @@ class ReferenceTrie(PrefixTrie):
             del self._trie[tuple(node.keys[0] for node in entry.nodes[: used + 1]) :]
         entry.nodes = []
 
-    def _insert(self, entry: Entry, keys: tuple[int, ...]) -> None:
+    def extend(self, entry: Entry, keys: Keys) -> int:
+        """Give the entry a node a block, then its match."""
         had = len(entry.nodes)
-        if len(keys) == had:
-            return
         start = entry.nodes[-1].end if had else 0
+        if len(keys) == had:
+            return start
         self._trie.setdefault(keys, None)
         for depth, step in enumerate(self._trie.walk_towards(keys)):
             if depth <= had:
@@ -49,8 +51,10 @@ class ReferenceTrie(PrefixTrie):
             node = step.get()
             if node is None:
                 block = entry.request.block_tokens
-                node = step.value = Node(keys[depth - 1 : depth], depth - 1, start, block)
+                node = step.value = Node(keys[depth - 1 : depth], depth, start, block)
                 self.nodes += 1
             node.users[entry] = None
             start = node.end
             entry.nodes.append(node)
+        self.match(entry)
+        return start

@@ -66,14 +66,13 @@ class Residency:
 
     def new_tokens(self, entry: Entry) -> int:
         """KV tokens that this request would add to those in flight."""
-        shared = 0
+        tokens = entry.tail_tokens + entry.output_tokens
         for node in reversed(entry.nodes):
             presence = node.at.get(self.id)
             if presence is not None and presence.flying:
-                shared = node.end
                 break
-        end = entry.nodes[-1].end if entry.nodes else 0
-        return end - shared + entry.tail_tokens + entry.output_tokens
+            tokens += node.tokens
+        return tokens
 
     def upcoming(self, entry: Entry) -> tuple[int, Entry | None]:
         """Tokens of the prompt that are cached or being computed here, and who computes them."""
@@ -88,29 +87,34 @@ class Residency:
 
     def launch(self, entry: Entry, late: bool) -> Entries:
         """The entry starts here; `late` caches publish what it computes only at `computed`."""
-        self._step += 1
-        entry.step = self._step
-        fresh: list[Node] = []
-        for node in entry.nodes:
-            presence = node.at.get(self.id)
-            if presence is None:
-                presence = node.at[self.id] = Presence()
-                self._occupied += node.tokens
-            if not presence.flying:
-                self.flying_tokens += node.tokens
-            presence.flying += 1
-            if not presence.holders:
-                fresh.append(node)
-                if late:
-                    presence.computing[entry] = None
-                    continue
-            presence.holders += 1
-        own = entry.tail_tokens + entry.output_tokens
-        self.flying_tokens += own
-        self._occupied += own
+        self._step = entry.step = self._step + 1
         entry.computed = not late
-        entry.owned = len(entry.nodes) - (len(fresh) if late else 0)
-        return self._shrink({} if late else self._tell_waiting(fresh))
+        entry.owned = len(entry.nodes)
+        id = self.id
+        fresh: list[Node] = []
+        added = entry.tail_tokens + entry.output_tokens
+        for node in entry.nodes:
+            presence = node.at.get(id)
+            if presence is None:
+                presence = node.at[id] = Presence(1)
+                added += node.tokens
+            else:
+                if not presence.flying:
+                    self.flying_tokens += node.tokens
+                presence.flying += 1
+            if presence.holders:
+                presence.holders += 1
+            elif late:
+                presence.computing[entry] = None
+                entry.owned -= 1
+            else:
+                presence.holders = 1
+                if node.waiting:
+                    fresh.append(node)
+        self.flying_tokens += added
+        self._occupied += added
+        changed = self._tell_waiting(fresh) if fresh else {}
+        return self._shrink(changed) if self._occupied > self._limit else changed
 
     def computed(self, entry: Entry) -> Entries:
         """The entry's whole prompt can be matched from now on."""
@@ -122,30 +126,33 @@ class Residency:
 
         `answered`: the block keys of its prompt and answer, which a later prompt may begin with.
         """
+        id = self.id
+        own = rested = entry.tail_tokens + entry.output_tokens
         for node in entry.nodes:
-            presence = node.at[self.id]
+            presence = node.at[id]
             presence.flying -= 1
-            if presence.computing:
-                presence.computing.pop(entry, None)
             if not presence.flying:
-                self.flying_tokens -= node.tokens
-        own = entry.tail_tokens + entry.output_tokens
-        self.flying_tokens -= own
-        self._occupied -= own
-        told = self._told is not None and entry.request.exact
-        if output_tokens is None or told or not entry.computed:
-            return self._release(entry)
+                rested += node.tokens
+        self.flying_tokens -= rested
+        if (
+            output_tokens is None
+            or not entry.computed
+            or (self._told is not None and entry.request.exact)
+        ):
+            self._occupied -= own
+            return self._lose(entry)
         changed: Entries = {}
-        own = entry.tail_tokens + output_tokens
+        kept = entry.tail_tokens + output_tokens
         if len(answered) > len(entry.request.prefix):
             before = entry.nodes[-1].end if entry.nodes else 0
-            changed = self._prolong(entry, answered)
-            own = max(0, own + before - entry.nodes[-1].end)
-        self._step += 1
+            kept = max(0, kept + before - self._trie.extend(entry, answered))
+            changed = self._publish(entry)
         entry.step = self._step
-        self._recent[entry] = own
-        self._occupied += own
-        return self._shrink(changed)
+        self._recent[entry] = kept
+        self._occupied += kept - own
+        if self._occupied > self._limit or len(self._recent) > self._max_recent:
+            return self._shrink(changed)
+        return changed
 
     def missed(self, entry: Entry, usage: Usage) -> Entries:
         """The engine reported less of this entry's prompt as cached than was believed.
@@ -214,28 +221,29 @@ class Residency:
             changed |= self._evict()
         return changed
 
-    def _prolong(self, entry: Entry, keys: Keys) -> Entries:
-        """The entry's KV goes on behind its prompt."""
-        old = len(entry.nodes)
-        self._trie.extend(entry, keys)
-        for node in islice(entry.nodes, old, None):
-            if self.id not in node.at:
-                node.at[self.id] = Presence()
-                self._occupied += node.tokens
-        return self._publish(entry)
-
     def _publish(self, entry: Entry) -> Entries:
-        """All that the entry has can be matched."""
-        return self._tell_waiting(self._hold(entry))
+        """It holds all that it has, and this can be matched."""
+        id = self.id
+        fresh: list[Node] = []
+        for node in islice(entry.nodes, entry.owned, None):
+            presence = node.at.get(id)
+            if presence is None:  # behind its prompt
+                presence = node.at[id] = Presence(0)
+                self._occupied += node.tokens
+            presence.computing.pop(entry, None)
+            if not presence.holders and node.waiting:
+                fresh.append(node)
+            presence.holders += 1
+        entry.owned = len(entry.nodes)
+        return self._tell_waiting(fresh) if fresh else {}
 
     def _tell_waiting(self, fresh: list[Node]) -> Entries:
         """These can be matched from now on."""
         changed: Entries = {}
         for node in fresh:
-            if node.waiting:
-                for waiting in node.waiting:
-                    waiting.match[self.id] = node.end
-                changed.update(node.waiting)
+            for waiting in node.waiting:
+                waiting.match[self.id] = node.end
+            changed.update(node.waiting)
         if self._told is not None:
             self._add_told(changed)
         return changed
@@ -250,24 +258,21 @@ class Residency:
                 tokens = int(BOUNDS[depth - 1] * request.block_tokens) if depth else 0
                 waiting.match[self.id] = max(tokens, waiting.match[self.id])
 
-    def _hold(self, entry: Entry) -> list[Node]:
-        """Count it as a holder of all its nodes; returns those that had none."""
-        fresh = []
-        for node in islice(entry.nodes, entry.owned, None):
-            presence = node.at[self.id]
-            presence.computing.pop(entry, None)
-            if not presence.holders:
-                fresh.append(node)
-            presence.holders += 1
-        entry.owned = len(entry.nodes)
-        return fresh
-
     def _shrink(self, changed: Entries) -> Entries:
         """Forget what there is no room for; returns `changed` with whom that concerns."""
         recent = self._recent
         while recent and (self._occupied > self._limit or len(recent) > self._max_recent):
             changed |= self._evict()
         return changed
+
+    def _lose(self, entry: Entry) -> Entries:
+        """What it has, and what it computes, is not kept for it."""
+        for node in islice(entry.nodes, entry.owned, None):
+            presence = node.at[self.id]
+            del presence.computing[entry]
+            if not (presence.holders or presence.flying):
+                self._vacate(node)
+        return self._release(entry)
 
     def _evict(self) -> Entries:
         entry, own = self._recent.popitem(last=False)
@@ -277,31 +282,35 @@ class Residency:
     def _release(self, entry: Entry, first: int = 0) -> Entries:
         """Let go of the nodes that the entry holds, but for so many; the deepest that nobody else
         holds are lost."""
+        id, owned = self.id, entry.owned
         kept = entry.nodes[first - 1].end if first else 0
         lost: Node | None = None
-        for node in islice(entry.nodes, first, entry.owned):
-            presence = node.at[self.id]
+        for node in entry.nodes[first:owned]:
+            presence = node.at[id]
             presence.holders -= 1
             if presence.holders:
                 kept = node.end
-            elif lost is None:
+                continue
+            if lost is None:
                 lost = node
-        self._tidy(islice(entry.nodes, first, None))
-        changed: Entries = {}
-        if lost is not None and lost.waiting:
-            changed.update(lost.waiting)
-            for waiting in changed:
-                waiting.match[self.id] = kept
-        if self._told is not None:
-            self._add_told(changed)
-        entry.owned = min(entry.owned, first)
+            if not presence.flying:
+                self._vacate(node)
+        entry.owned = min(owned, first)
+        changed = self._tell_lost(lost, kept) if lost is not None and lost.waiting else {}
         if not (first or entry.waiting):
             self._trie.drop(entry)
         return changed
 
-    def _tidy(self, nodes: Iterable[Node]) -> None:
-        for node in nodes:
-            presence = node.at.get(self.id)
-            if presence and not (presence.holders or presence.flying or presence.computing):
-                del node.at[self.id]
-                self._occupied -= node.tokens
+    def _tell_lost(self, lost: Node, kept: int) -> Entries:
+        """Of what waits below this node, no more than so many tokens can be matched."""
+        changed = lost.waiting.copy()
+        for waiting in changed:
+            waiting.match[self.id] = kept
+        if self._told is not None:
+            self._add_told(changed)
+        return changed
+
+    def _vacate(self, node: Node) -> None:
+        """Nobody has or computes this node here."""
+        del node.at[self.id]
+        self._occupied -= node.tokens

@@ -66,12 +66,14 @@ class Scheduler:
         self._config = config
         self._trie = PrefixTrie() if trie is None else trie
         self._fleet = Fleet(config, self._trie)
+        self._backends = self._fleet.by_id
         self._entries: dict[str, Entry] = {}
         self._outputs = OutputLengths(config.output_tokens)
-        self._view = View(self._entries, random.Random(seed))
+        self._view = View(self._entries, self._fleet.all, random.Random(seed))
         self._choice = Choice(config, policy, self._fleet, self._view)
         self._waiting = Waiting(config, policy, self._fleet, self._trie, self._view)
         self._admission = self._waiting.admission
+        self._mean = self._waiting.mean
         self._seq = 0
         self._arriving: Entry | None = None
         self._actions: list[Action] = []
@@ -93,16 +95,14 @@ class Scheduler:
 
     def handle(self, event: Event, now: float) -> list[Action]:
         """Take one event at time `now` (seconds); returns what to do, in this order."""
-        self._actions = []
-        self._arriving = None
+        actions = self._actions = []
         self._view.now = now
         self._take[type(event)](event, now)
-        if self._admission.waiting and self._admission.earliest <= now:
-            self._expire(now)
-        self._waiting.settle(now)
         if self._admission.waiting:
-            self._serve_all(now)
-        return self._actions
+            self._go_on(now)
+        else:
+            self._waiting.settle(now)
+        return actions
 
     def use(self, policy: Policy, now: float) -> list[Action]:
         """Order and place by another policy from now on, those who wait already too."""
@@ -110,7 +110,7 @@ class Scheduler:
         self.policy = policy
         self._choice = Choice(self._config, policy, self._fleet, self._view)
         for entry in self._waiting.use(policy):
-            self._announce(entry)
+            policy.entered(entry.request, self._view)
             self._waiting.line_up(entry)
         return self.handle(Tick(), now)
 
@@ -151,20 +151,20 @@ class Scheduler:
         request = event.request
         if request.id in self._entries:
             raise ValueError(f"request id {request.id!r} is in use")
-        if (refused := self._refuse(request)) is not None:
+        wanting = self._calm(request, now)
+        if not wanting and (refused := self._refuse(request)) is not None:
             self._actions.append(refused)
             return
-        calm = self._calm(request, now)
-        entry = self._arriving = self._enter(Entry(request, self._seq))
-        self._announce(entry)
-        if not (calm and self._send_at_once(entry, now)):
+        entry = self._enter(Entry(request, self._seq))
+        self.policy.entered(request, self._view)
+        if not (wanting and self._send_at_once(entry, wanting, now)):
+            self._arriving = entry
             self._waiting.add(entry)
 
     def _hear(self, event: Sent, now: float) -> None:
         if event.request.id not in self._entries and event.backend in self._fleet:
             entry = self._enter(Entry(event.request, self._seq, peers=True))
-            entry.cached = entry.match.get(event.backend, 0)
-            self._waiting.rerank(self._fleet[event.backend].launch(entry, now))
+            self._waiting.rerank(self._backends[event.backend].launch(entry, now))
 
     def _share(self, event: ProxiesChanged, now: float) -> None:
         for backend in self._fleet.share(event.proxies):
@@ -210,31 +210,33 @@ class Scheduler:
 
     def _first_byte(self, event: FirstByte, now: float) -> None:
         entry = self._in_flight(event.id)
-        if entry is not None:
-            if event.took is not None:
-                entry.dispatched_at = now - event.took
-            self._waiting.open(entry.backend)
-            self._waiting.rerank(self._fleet[entry.backend].first_byte(entry, now))
-            self._waiting.release(entry)
-
-    def _finish(self, event: Finished, now: float) -> None:
-        entry = self._in_flight(event.id)
         if entry is None:
             return
         if event.took is not None:
             entry.dispatched_at = now - event.took
-        request = entry.request
-        output_tokens = event.usage.output_tokens
+        changed = self._backends[entry.backend].first_byte(entry, now)
+        if self._admission.waiting:
+            self._waiting.open(entry.backend)
+            self._waiting.rerank(changed)
+            self._waiting.release(entry)
+
+    def _finish(self, event: Finished, now: float) -> None:
+        entry = self._entries.get(event.id)
+        if entry is None or entry.waiting:
+            return
+        if event.took is not None:
+            entry.dispatched_at = now - event.took
+        request, usage = entry.request, event.usage
+        output_tokens = usage.output_tokens
         if output_tokens is None:
             output_tokens = entry.output_tokens
         else:
             self._outputs.add(request.model, request.tenant, output_tokens // request.n)
         if not entry.peers:
             self.policy.finished(request, output_tokens)
-        cached = event.usage.cached_tokens
+        cached = usage.cached_tokens
         if cached is not None and cached < entry.cached:
-            missed = self._fleet[entry.backend].cache.missed(entry, event.usage)
-            self._waiting.rerank(missed)
+            self._waiting.rerank(self._backends[entry.backend].cache.missed(entry, usage))
         del self._entries[request.id]
         self._land(entry, output_tokens, event.prefix)
 
@@ -247,24 +249,23 @@ class Scheduler:
     def _retry(self, entry: Entry) -> None:
         """Back to the head of the queue, for another backend."""
         entry.avoid = entry.backend
-        entry.retried = True
         entry.waiting = True
         self._land(entry, None)
         entry.computed = False
         self._trie.match(entry)
         if entry.request.exact:
             self._fleet.recognise(entry)
-        self._announce(entry)
+        self.policy.entered(entry.request, self._view)
         self._waiting.add(entry)
 
     def _report(self, event: LoadReported, now: float) -> None:
         if event.id in self._fleet:
             self._waiting.open(event.id)
-            self._fleet[event.id].report(event.waiting, now, event.asked_at)
+            self._backends[event.id].report(event.waiting, now, event.asked_at)
 
     def _cache(self, event: CacheReported, now: float) -> None:
         if event.id in self._fleet:
-            self._waiting.rerank(self._fleet[event.id].cache.tell(event))
+            self._waiting.rerank(self._backends[event.id].cache.tell(event))
 
     def _change(self, event: BackendChanged, now: float) -> None:
         self._waiting.rerank(self._fleet.put(event.backend))
@@ -272,12 +273,12 @@ class Scheduler:
 
     def _reset(self, event: BackendReset, now: float) -> None:
         if event.id in self._fleet:
-            self._waiting.rerank(self._fleet[event.id].cache.forget())
+            self._waiting.rerank(self._backends[event.id].cache.forget())
             self._waiting.reopen(event.id)
 
     def _remove(self, event: BackendRemoved, now: float) -> None:
         if event.id in self._fleet:
-            for entry in list(self._fleet[event.id].in_flight):
+            for entry in list(self._backends[event.id].in_flight):
                 self._end(entry)
             self._waiting.rerank(self._fleet.remove(event.id))
             self._waiting.reopen(event.id)
@@ -294,11 +295,6 @@ class Scheduler:
     def _in_flight(self, id: str) -> Entry | None:
         entry = self._entries.get(id)
         return None if entry is None or entry.waiting else entry
-
-    def _announce(self, entry: Entry) -> None:
-        """Tell the policy that this one wants to go."""
-        self._view.backends = self._fleet.all
-        self.policy.entered(entry.request, self._view)
 
     def _end(self, entry: Entry | None) -> None:
         """The request is over without an answer."""
@@ -318,39 +314,42 @@ class Scheduler:
         if self._admission.waiting:
             self._waiting.release(entry)
             self._waiting.open(entry.backend)
-        backend = self._fleet[entry.backend]
-        self._waiting.rerank(backend.land(entry, self._view.now, output, answered))
+        backend = self._backends[entry.backend]
+        if changed := backend.land(entry, self._view.now, output, answered):
+            self._waiting.rerank(changed)
 
     # Decisions
 
-    def _calm(self, request: Request, now: float) -> bool:
-        """Whether this arrival competes with nobody and may be sent at once."""
-        if self._admission.waiting or self._admission.expiry(request) <= now:
-            return False
+    def _calm(self, request: Request, now: float) -> list[Backend]:
+        """Where this arrival may be sent at once; nowhere if it competes with somebody."""
+        admission = self._admission
+        if admission.waiting or not self._config.max_waiting or admission.expiry(request) <= now:
+            return []
         self._waiting.settle(now)
-        return True
+        return self._choice.wanting(request.model)
 
-    def _send_at_once(self, entry: Entry, now: float) -> bool:
+    def _send_at_once(self, entry: Entry, wanting: list[Backend], now: float) -> bool:
         """As `_serve` does with a queue of one; False if it has to wait."""
-        wanting = self._choice.wanting(entry.request.model)
-        if not wanting:
-            return False
-        self._view.waits = self._waiting.mean
+        self._view.waits = self._mean
         overdue = self.policy.overdue(entry.request, self._view)
-        placed = self._choice.place(entry, wanting, anywhere=overdue)
-        if placed.to is None:
-            return False
-        self._dispatch(entry, placed.to, "direct", now)
-        return True
+        backend = self._choice.place(entry, wanting, overdue).to
+        if backend is not None:
+            self._dispatch(entry, backend, "direct", now)
+        return backend is not None
 
-    def _serve_all(self, now: float) -> None:
+    def _go_on(self, now: float) -> None:
+        """Somebody waits: look who need not any longer."""
+        if self._admission.earliest <= now:
+            self._expire(now)
+        self._waiting.settle(now)
         self._waiting.release_late(now)
         for queue in self._waiting.busy():
             self._serve(queue, now)
+        self._arriving = None
 
     def _serve(self, queue: WaitQueue, now: float) -> None:
         """Dispatch from one queue until no backend wants more or nobody can go."""
-        wanting = self._choice.wanting(queue.model, queue.closed)
+        wanting = {b.id: b for b in self._choice.wanting(queue.model) if b.id not in queue.closed}
         if not wanting:
             return
         tried: dict[Entry, None] = {}
@@ -360,7 +359,7 @@ class Scheduler:
             if first is None:
                 break
             entry, overdue = first
-            placed = self._choice.place(entry, wanting, anywhere=overdue)
+            placed = self._choice.place(entry, list(wanting.values()), overdue)
             if overdue:
                 tried[entry] = None
             if placed.to is not None:
@@ -390,14 +389,14 @@ class Scheduler:
         request = entry.request
         self.policy.dispatched(request, backend, self._view)
         waited = now - request.arrived_at
-        self._waiting.mean.add(waited)
+        self._mean.add(waited)
         self.policy.left(request, self._view)
         if entry.line is not None:
             entry.line.waits.add(waited)
             self._waiting.remove(entry)
+            if entry is self._arriving:
+                reason = "direct"
         self._admission.served(now)
-        entry.cached = entry.match.get(backend.id, 0)
-        self._waiting.rerank(backend.launch(entry, now))
-        if entry is self._arriving:
-            reason = "direct"
+        if changed := backend.launch(entry, now):
+            self._waiting.rerank(changed)
         self._actions.append(Dispatch(request.id, backend.id, entry.cached, waited, reason))

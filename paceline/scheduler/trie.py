@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from paceline.scheduler.blocks import BOUNDS
 from paceline.scheduler.entry import Entries, Entry
+from paceline.scheduler.types import Keys
 
 
 class Presence:
@@ -20,50 +21,57 @@ class Presence:
 
     __slots__ = ("computing", "flying", "holders")
 
-    def __init__(self) -> None:
+    def __init__(self, flying: int) -> None:
+        self.flying = flying
+        """In-flight entries that use it."""
         self.holders = 0
         """Entries, in flight or recent, whose prompt's KV includes this node."""
         self.computing: Entries = {}
         """In-flight entries that compute it and have not published it; the first one leads."""
-        self.flying = 0
-        """In-flight entries that use it."""
 
     def copy(self) -> Presence:
         """The same, for the other half of a split node."""
-        other = Presence()
-        other.holders, other.flying = self.holders, self.flying
+        other = Presence(self.flying)
+        other.holders = self.holders
         other.computing = self.computing.copy()
         return other
 
 
 class Node:
-    """A prefix: the blocks from `depth` on, `tokens` of them, `end` tokens with all before."""
+    """A prefix: the `tokens` of the blocks with these `keys`, which end before block `until` and at
+    token `end`."""
 
-    __slots__ = ("at", "block", "depth", "end", "keys", "tokens", "users", "waiting")
+    __slots__ = ("at", "block", "end", "keys", "tokens", "until", "users", "waiting")
 
-    def __init__(self, keys: tuple[int, ...], depth: int, start: int, block: float) -> None:
+    def __init__(self, keys: Keys, until: int, start: int, block: float) -> None:
+        tokens = int(BOUNDS[until - 1] * block) - start
+        if tokens < len(keys):
+            tokens = len(keys)
         self.keys = keys
-        self.depth = depth
+        self.until = until
         self.block = block
         """Tokens in a base block."""
-        least = start + len(keys)  # at least one token a block
-        end = int(BOUNDS[depth + len(keys) - 1] * block)
-        self.end = end if end > least else least
-        self.tokens = self.end - start
+        self.tokens = tokens
+        """At least one a block."""
+        self.end = start + tokens
         self.users: Entries = {}
         """Entries of any stage that go through it; without any it is removed."""
         self.waiting: Entries = {}
         self.at: dict[str, Presence] = {}
 
+    @property
+    def depth(self) -> int:
+        """Blocks before it."""
+        return self.until - len(self.keys)
+
     def split(self, blocks: int) -> Node:
         """Cut off the first `blocks` blocks and return them as a node with the same users."""
         start = self.end - self.tokens
-        upper = Node(self.keys[:blocks], self.depth, start, self.block)
+        upper = Node(self.keys[:blocks], self.depth + blocks, start, self.block)
         upper.users = self.users.copy()
         upper.waiting = self.waiting.copy()
         upper.at = {backend: presence.copy() for backend, presence in self.at.items()}
         self.keys = self.keys[blocks:]
-        self.depth += blocks
         self.tokens = self.end - upper.end
         return upper
 
@@ -83,22 +91,42 @@ class PrefixTrie:
 
     def add(self, entry: Entry) -> None:
         """Give the entry its nodes and note what is cached of it on each backend."""
-        self._insert(entry, entry.request.prefix)
-        shared = entry.nodes[-1].end if entry.nodes else 0
-        tail = entry.request.prompt_tokens - shared
+        request = entry.request
+        tail = request.prompt_tokens - self.extend(entry, request.prefix)
         entry.tail_tokens = tail if tail > 0 else 0
-        self.match(entry)
 
-    def extend(self, entry: Entry, keys: tuple[int, ...]) -> None:
-        """Give the entry nodes for more blocks: `keys` begin with those of its prompt."""
-        self._insert(entry, keys)
+    def extend(self, entry: Entry, keys: Keys) -> int:
+        """Give the entry the nodes of those of `keys` that it has none for, and its match with
+        them; returns the tokens up to their end. `keys` begin with those that it has."""
+        index, nodes = self._index, entry.nodes
+        depth = end = 0
+        if nodes:
+            depth, end = nodes[-1].until, nodes[-1].end
+        blocks = len(keys)
+        while depth < blocks:
+            node = index.get(keys[depth])
+            if node is None:
+                node = Node(keys[depth:], blocks, end, entry.request.block_tokens)
+                index.update(dict.fromkeys(node.keys, node))
+                self.nodes += 1
+            else:
+                if node.until > blocks or node.keys[-1] != keys[node.until - 1]:
+                    node = self._split(node, _shared(node.keys, keys, depth))
+                for backend, presence in node.at.items():
+                    if presence.holders:
+                        entry.match[backend] = node.end
+            node.users[entry] = None
+            nodes.append(node)
+            depth = node.until
+            end = node.end
+        return end
 
     def cut(self, entry: Entry, depth: int) -> int:
         """Which of the entry's nodes is the first behind so many blocks; one across is split."""
         for index, node in enumerate(entry.nodes):
             if node.depth >= depth:
                 return index
-            if node.depth + len(node.keys) > depth:
+            if node.until > depth:
                 self._split(node, depth - node.depth)
                 return index + 1
         return len(entry.nodes)
@@ -128,34 +156,15 @@ class PrefixTrie:
 
     def drop(self, entry: Entry) -> None:
         """The entry uses its nodes no more: those without users go."""
+        index = self._index
         for node in entry.nodes:
-            del node.users[entry]
-            if not node.users:
-                self._remove(node)
+            users = node.users
+            del users[entry]
+            if not users:
+                for key in node.keys:
+                    del index[key]
+                self.nodes -= 1
         entry.nodes = []
-
-    def _insert(self, entry: Entry, keys: tuple[int, ...]) -> None:
-        """Append the nodes of those of `keys` that the entry has none for."""
-        depth = start = 0
-        if entry.nodes:
-            last = entry.nodes[-1]
-            depth, start = last.depth + len(last.keys), last.end
-        while depth < len(keys):
-            node = self._index.get(keys[depth])
-            if node is None:
-                node = self._grow(keys[depth:], depth, start, entry.request.block_tokens)
-            elif (shared := _shared(node.keys, keys, depth)) < len(node.keys):
-                node = self._split(node, shared)
-            node.users[entry] = None
-            entry.nodes.append(node)
-            depth += len(node.keys)
-            start = node.end
-
-    def _grow(self, keys: tuple[int, ...], depth: int, start: int, block: float) -> Node:
-        node = Node(keys, depth, start, block)
-        self._index.update(dict.fromkeys(keys, node))
-        self.nodes += 1
-        return node
 
     def _split(self, node: Node, blocks: int) -> Node:
         upper = node.split(blocks)
@@ -167,13 +176,8 @@ class PrefixTrie:
             user.owned += user.owned > place
         return upper
 
-    def _remove(self, node: Node) -> None:
-        for key in node.keys:
-            del self._index[key]
-        self.nodes -= 1
 
-
-def _shared(mine: tuple[int, ...], keys: tuple[int, ...], depth: int) -> int:
+def _shared(mine: Keys, keys: Keys, depth: int) -> int:
     """How many of a node's blocks a prompt has from `depth` on: one key agrees, or none after."""
     low, high = 1, min(len(mine), len(keys) - depth)
     if mine[high - 1] == keys[depth + high - 1]:

@@ -36,6 +36,7 @@ class Waiting:
 
     def add(self, entry: Entry) -> None:
         """A request that the policy knows of begins to wait."""
+        entry.wait()
         self.admission.enter(entry)
         self._trie.wait(entry)
         self.line_up(entry)
@@ -68,7 +69,6 @@ class Waiting:
         """What is cached of these prompts changed."""
         if not changed:
             return
-        self._view.backends = self._fleet.all
         again = self._policy.ranks == "on_match"
         for entry in changed:
             if entry.waiting and entry.held_by is None:
@@ -112,10 +112,11 @@ class Waiting:
             self._turn(now)
         self._settled_at = now
         for backend in self._fleet.all:
-            blind = backend.blind
-            if blind and next(iter(blind)).starts_at <= now:
-                self.open(backend.id)
-                self.rerank(backend.settle(now))
+            if backend.settles_at <= now:
+                changed = backend.settle(now)
+                if self.queues:
+                    self.open(backend.id)
+                    self.rerank(changed)
 
     def _turn(self, now: float) -> None:
         """Where the moment of the proxy that went first is over, others may."""
@@ -139,8 +140,8 @@ class Waiting:
                 if late < soonest:
                     soonest = late
         for backend in self._fleet.all:
-            if backend.blind and backend.settles_at() < soonest:
-                soonest = backend.settles_at()
+            if backend.settles_at < soonest:
+                soonest = backend.settles_at
             if self._view.now < backend.turn_at < soonest:
                 soonest = backend.turn_at
         return soonest

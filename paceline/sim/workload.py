@@ -12,7 +12,7 @@ from random import Random
 
 from msgspec import Struct
 
-from paceline.scheduler.blocks import BLOCK_IDS, chain, cut
+from paceline.scheduler.blocks import BLOCK_IDS, chain
 
 TOKEN_BYTES = 4
 
@@ -52,7 +52,7 @@ Workload = Iterator[Session]
 
 def keys(ids: array[int]) -> tuple[int, ...]:
     """The block keys of a prompt, as the scheduler sees them."""
-    return chain(b"sim", cut(ids.tobytes(), BLOCK_IDS * TOKEN_BYTES))
+    return chain(b"sim", ids.tobytes(), BLOCK_IDS * TOKEN_BYTES)
 
 
 def fresh(rng: Random, count: int) -> array[int]:

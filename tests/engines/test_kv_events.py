@@ -25,7 +25,7 @@ def mirror(*adapters: str) -> Mirror:
 def keys(ids: list[int], model: str = "m") -> tuple[int, ...]:
     """The block keys of a request for these ids."""
     body = msgspec.json.encode({"model": model, "prompt": ids})
-    call = msgspec.structs.replace(parse("/v1/completions", body), block_ids=BASE)
+    call = msgspec.structs.replace(parse("/v1/completions", body), base=4 * BASE)
     return call.to_request(id="r", arrived_at=0.0, seed=SEED).prefix
 
 

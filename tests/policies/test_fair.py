@@ -68,5 +68,5 @@ def test_memory_is_bounded() -> None:
     for number in range(5000):
         line.wait(f"r{number}", "", at=number, tenant=f"t{number}")
         line.next(number)
-    assert len(policy._used) < 2200
-    assert not policy._waiting
+    assert len(policy._accounts) < 2200
+    assert not any(account.waiting for account in policy._accounts.values())

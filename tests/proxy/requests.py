@@ -8,6 +8,7 @@ from typing import cast
 from aiohttp.base_protocol import BaseProtocol
 from aiohttp.http import HttpRequestParser
 
+from paceline.proxy.http.head import Head
 from paceline.proxy.http.inbound import Inbound
 from paceline.proxy.http.request import Request
 
@@ -20,6 +21,6 @@ async def request(method: str, target: str, body: bytes = b"", **headers: str) -
     messages, _, _ = parser.feed_data(
         f"{method} {target} HTTP/1.1\r\nHost: proxy\r\n{''.join(lines)}\r\n".encode()
     )
-    made = Request(messages[0][0], cast(Inbound, None), "127.0.0.1")
+    made = Request(Head(messages[0][0]), cast(Inbound, None), "127.0.0.1")
     made.body = body
     return made

@@ -51,11 +51,23 @@ class FakeDriver:
     def now(self) -> float:
         return asyncio.get_running_loop().time()
 
-    async def admit(self, request: Request) -> Dispatch | Reject:
-        return await self._decide(request.id, "admit")
+    def admit(self, request: Request) -> Dispatch | Reject | None:
+        self.log.append("admit")
+        return self._decide(request.id) if self.gate is None else None
 
-    async def retry(self, id: str) -> Dispatch | Reject:
-        return await self._decide(id, "retry")
+    def retry(self, id: str) -> Dispatch | Reject | None:
+        self.log.append("retry")
+        return self._decide(id) if self.gate is None else None
+
+    async def wait(self, id: str) -> Dispatch | Reject:
+        assert self.gate is not None
+        self.waiting.set()
+        try:
+            await self.gate
+        except asyncio.CancelledError:
+            self.cancelled(id)
+            raise
+        return self._decide(id)
 
     def first_byte(self, id: str) -> None:
         self.log.append("first_byte")
@@ -71,15 +83,7 @@ class FakeDriver:
     def cancelled(self, id: str) -> None:
         self.log.append("cancelled")
 
-    async def _decide(self, id: str, event: str) -> Dispatch | Reject:
-        self.log.append(event)
-        if self.gate is not None:
-            self.waiting.set()
-            try:
-                await self.gate
-            except asyncio.CancelledError:
-                self.cancelled(id)
-                raise
+    def _decide(self, id: str) -> Dispatch | Reject:
         if self.refusal is not None:
             return self.refusal
         backend = self._backends[self._turn % len(self._backends)]

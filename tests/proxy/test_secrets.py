@@ -64,7 +64,7 @@ async def test_nothing_is_told_of_prompts_and_keys(
         async with whole(config) as proxy:
             await ask(proxy)
             await ask(proxy, n=PROMPT)
-            monkeypatch.setattr(serve, "_priority", fail)
+            monkeypatch.setattr(serve, "_turn", fail)
             await ask(proxy, stop=PROMPT)
             state = await proxy.ask("GET", "/paceline/state", None, AUTH)
             page = await proxy.ask("GET", "/metrics", None, AUTH)
@@ -76,6 +76,6 @@ async def test_nothing_is_told_of_prompts_and_keys(
         assert secret not in told
 
 
-def fail(request: object) -> int:
+def fail(gateway: object, record: object) -> int:
     """A defect, with the prompt at hand in the caller's frame."""
     raise RuntimeError("a defect")

@@ -99,8 +99,8 @@ async def test_ten_thousand_may_wait() -> None:
         waiting = []
         for number in range(10_001):
             prefix = f"s{chr(0x4E00 + number % 1000)}{chr(0x4E00 + number // 1000)}"
-            admitted = driver.admit(request(str(number), prefix, at=now))
-            waiting.append(asyncio.create_task(admitted))
+            if driver.admit(request(str(number), prefix, at=now)) is None:
+                waiting.append(asyncio.create_task(driver.wait(str(number))))
         async with dashboard(browser, proxy.port) as page:
             await page.shows("#figures", "10,000")
             await page.shows("#families-rest", "988 smaller families not shown.")

@@ -24,7 +24,7 @@ CONFIG = SchedulerConfig(feed_chunks=1.0)
 
 def keys(prefix: str) -> tuple[int, ...]:
     """The keys of one block for each letter."""
-    return chain(b"test", [letter.encode() for letter in prefix])
+    return chain(b"test", prefix.encode("utf-32-le"), base=4)
 
 
 def request(

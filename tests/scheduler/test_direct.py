@@ -27,6 +27,7 @@ from paceline.scheduler.events import (
     FirstByte,
     LoadReported,
 )
+from paceline.scheduler.fleet import Backend
 from paceline.scheduler.policy import Policy
 from paceline.scheduler.scheduler import Scheduler
 from paceline.scheduler.types import BackendSpec, Request, Usage
@@ -37,8 +38,8 @@ from tests.scheduler.test_properties import CONFIG, POLICIES, PREFIXES, facts, m
 class Queued(Scheduler):
     """Lets every request go through a queue."""
 
-    def _calm(self, request: Request, now: float) -> bool:
-        return False
+    def _calm(self, request: Request, now: float) -> list[Backend]:
+        return []
 
 
 gaps = st.sampled_from([0.0, 0.01, 0.1, 2.0])
@@ -158,9 +159,9 @@ def test_memory_stays_flat(streaming: bool) -> None:
     held: list[int] = []
     for number in range(10_000):
         now = number / 1000
-        pieces = [f"{number}.{block}".encode() for block in range(3)]
+        prefix = chain(str(number).encode(), b"xyz", base=1)
         asked = request(str(number), at=now, tail=310, streaming=streaming)
-        assert talk.say(Arrived(structs.replace(asked, prefix=chain(b"test", pieces))), now)
+        assert talk.say(Arrived(structs.replace(asked, prefix=prefix)), now)
         talk.dispatches.clear()
         if number >= 8:
             talk.finish(str(number - 8), now)

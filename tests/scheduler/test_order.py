@@ -141,7 +141,12 @@ class Cheapest(Policy):
     """Goes by what a request costs where it costs least."""
 
     def order(self, request: Request, view: View) -> tuple[float, ...]:
-        return (min(view.cost(request, backend) for backend in view.backends),)
+        best = view.cheapest(request)
+        assert best is not None
+        return (view.cost(request, best),)
+
+    def place(self, request: Request, view: View) -> Backend:
+        return min(view.backends, key=lambda backend: view.cost(request, backend))
 
 
 class Halves(Fcfs):
@@ -170,6 +175,16 @@ def test_without_a_rank_the_order_holds_across_buckets() -> None:
     assert talk.say(up, 1.0) == "0->b 1->b 2->b 3->b 4->b"
     view = talk.scheduler._view
     assert Halves().rank(request("a", at=3.0), view) == (3.0,)
+
+
+def test_the_cheapest_is_where_it_costs_least() -> None:
+    """A policy that compares costs by itself places as the base class does."""
+    for policy in (Cheapest(), Fcfs()):
+        talk = Talk(backend("b1"), backend("b2"), policy=policy)
+        assert talk.arrive("a", "xx") == "a->b1"
+        assert talk.arrive("b", "zz") == "b->b2"
+        assert talk.arrive("c", "zzy") == "c->b2"
+        assert talk.arrive("d", "xxy") == "d->b1"
 
 
 def test_place_decides() -> None:

@@ -266,7 +266,7 @@ def assert_empty(talk: Talk) -> None:
     for id in ("a", "b"):
         talk.say(BackendReset(id), 1000.0)
         assert (at(talk, id).in_flight, at(talk, id).prefill_tokens) == (0, 0)
-        assert scheduler._fleet[id].cache._occupied == 0
+        assert scheduler._fleet.by_id[id].cache._occupied == 0
     assert not scheduler._entries
     assert scheduler._trie.nodes == 0
     assert scheduler.deadline() is None

@@ -21,6 +21,7 @@ from paceline.policies.priority import Priority
 from paceline.policies.random import Random
 from paceline.policies.shortest_prefill_first import ShortestPrefillFirst
 from paceline.scheduler.blocks import chain_on
+from paceline.scheduler.choice import _there
 from paceline.scheduler.config import SchedulerConfig
 from paceline.scheduler.entry import Entry
 from paceline.scheduler.events import (
@@ -39,6 +40,7 @@ from paceline.scheduler.events import (
     Reject,
     Tick,
 )
+from paceline.scheduler.fleet import UNSTARTED
 from paceline.scheduler.policy import Policy
 from paceline.scheduler.scheduler import Scheduler
 from paceline.scheduler.types import Usage
@@ -111,7 +113,7 @@ class World:
 
     def _answered(self, id: str) -> tuple[int, ...]:
         prefix = self.scheduler._entries[id].request.prefix
-        return prefix + chain_on(prefix[-1] if prefix else 0, [b"d", b"x"])
+        return prefix + chain_on(prefix[-1] if prefix else 0, b"dx", base=1)
 
     def _begin(self, action: Dispatch) -> None:
         assert action.id in self.waiting
@@ -154,12 +156,13 @@ def check(scheduler: Scheduler, waiting: dict[str, None], running: dict[str, str
                 assert entry.request.id in live
             else:
                 assert entry.request.id not in live
-                assert entry.held_by in scheduler._fleet[entry.held_by.backend].in_flight
+                assert entry.held_by in scheduler._fleet.by_id[entry.held_by.backend].in_flight
     for entry in queued.values():
         for name in {b.id for b in scheduler._fleet} | set(entry.match):
             held = [n.end for n in entry.nodes if name in n.at and n.at[name].holders]
             told = told_of(scheduler, name, entry)
             assert entry.match.get(name, 0) == max(*held, *told, 0, 0)
+            assert scheduler._fleet.late or _there(entry).get(name, 0) == entry.match.get(name, 0)
     for each in scheduler._fleet:
         check_backend(each, running)
         limit = each.spec.max_running
@@ -187,8 +190,10 @@ def check_backend(each: Any, running: dict[str, str]) -> None:
     nodes = {id(node): node for entry in flying for node in entry.nodes}
     own = sum(entry.tail_tokens + entry.output_tokens for entry in flying)
     assert each.cache.flying_tokens == own + sum(node.tokens for node in nodes.values())
-    assert each.prefill_tokens == sum(entry.prefill_tokens for entry in each._unstarted)
-    assert set(each._unstarted) <= set(flying)
+    unstarted = [entry for entry, stage in each.in_flight.items() if stage == UNSTARTED]
+    assert each.unstarted == len(unstarted)
+    assert each.prefill_tokens == sum(entry.prefill_tokens for entry in unstarted)
+    assert each.settles_at == next((entry.starts_at for entry in each.blind), float("inf"))
     recent = each.cache._recent
     present = nodes | {id(node): node for e in recent for node in e.nodes[: e.owned]}
     occupied = own + sum(recent.values()) + sum(node.tokens for node in present.values())

@@ -34,6 +34,7 @@ class Turns:
         """An entry with this key in that line."""
         self._count += 1
         entry = Entry(request(f"{name}{self._count}"), self._count)
+        entry.wait()
         entry.key = (key,)
         self.lines[name].ages[entry] = None
         self.lines[name].push(entry, OPEN)

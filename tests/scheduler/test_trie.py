@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from paceline.policies.lpm import Lpm
-from paceline.scheduler.blocks import MAX_BLOCKS, chain
+from paceline.scheduler.blocks import MAX_BLOCKS
 from paceline.scheduler.config import SchedulerConfig
 from paceline.scheduler.entry import Entry
 from paceline.scheduler.events import (
@@ -77,6 +77,14 @@ def test_nodes_go_with_their_last_user() -> None:
         trie.leave(entry)
         trie.drop(entry)
     assert (trie.nodes, trie.blocks) == (0, 0)
+
+
+def test_a_block_has_a_token_at_least() -> None:
+    """However many bytes are taken for one."""
+    trie = PrefixTrie()
+    entry = Entry(Request(id="r", arrived_at=0.0, prefix=keys("abc"), block_tokens=0.1), 0)
+    trie.add(entry)
+    assert [(node.tokens, node.end) for node in entry.nodes] == [(3, 3)]
 
 
 PREFIXES = ["", "a", "ab", "abc", "abcd", "abcx", "abcdef", "x", "xy", "xyzuvw", "xyq"]
@@ -149,6 +157,7 @@ def test_memory_follows_what_may_be_cached() -> None:
         entry = Entry(Request(id="r", arrived_at=0.0, prefix=blocks, prompt_tokens=300), number)
         trie.add(entry)
         entry.waiting = False
+        entry.output_tokens = 20
         cache.launch(entry, late=False)
         cache.land(entry, 20)
         assert trie.blocks <= 2 * 501
@@ -162,12 +171,12 @@ def test_a_long_prompt_costs_little() -> None:
     blocks = 170
     costs = []
     for number in range(5):
-        pieces = [f"{i if i < 80 else (i, number)}".encode() for i in range(blocks)]
+        own = range(blocks * (number + 1) + 80, blocks * (number + 2))
         asked = Request(
             id=str(number),
             arrived_at=float(number),
             model="m",
-            prefix=chain(b"long", pieces),
+            prefix=(*range(80), *own),
             prompt_tokens=131_072,
         )
         assert blocks < MAX_BLOCKS

@@ -116,7 +116,8 @@ async def serve(policy: Policy) -> list[Decision]:
 
 async def client(driver: ProxyDriver, asked: Request) -> None:
     await asyncio.sleep(asked.arrived_at - driver.now())
-    if not isinstance(await driver.admit(asked), Dispatch):
+    decision = driver.admit(asked) or await driver.wait(asked.id)
+    if not isinstance(decision, Dispatch):
         return
     first, rest = service(asked)
     await asyncio.sleep(first)

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from paceline.scheduler.blocks import chain, cut
+from paceline.scheduler.blocks import chain
 from paceline.scheduler.event_log import LoggedEvent
 from paceline.scheduler.events import Arrived, Event, Finished, Tick
 from paceline.scheduler.types import Request, Usage
@@ -107,7 +107,7 @@ def test_event_log(tmp_path: Path) -> None:
         return Request(
             id=id,
             arrived_at=0.0,
-            prefix=chain(b"", cut(text, 512)),
+            prefix=chain(b"", text),
             prompt_tokens=len(text) // 4,
             tenant="acme",
         )

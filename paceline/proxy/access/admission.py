@@ -10,7 +10,8 @@ from collections.abc import Collection
 from paceline.proxy.access.keys import Keys
 from paceline.proxy.access.salts import FIELDS
 from paceline.proxy.http.errors import ApiError
-from paceline.proxy.http.request import Request, unlisted
+from paceline.proxy.http.head import unlisted
+from paceline.proxy.http.request import Request
 
 OPEN = frozenset(("/health", "/ready"))
 """For whoever watches over the proxy, which rarely has a key."""
@@ -71,13 +72,11 @@ class Access:
     def client(self, request: Request) -> None:
         """Whether a client may ask this; raises ApiError."""
         path = request.path
-        if _is_open(request):
-            return
         if is_for_admins(path):
             if self.separate:
                 raise ApiError(404, f"There is no {path}.", reason="not_found")
             self._admin(request)
-        elif self.keys:
+        elif self.keys and not _is_open(request):
             self._tenant(request)
 
     def admin(self, request: Request) -> None:
@@ -96,7 +95,7 @@ class Access:
             request.kept = unlisted(request.kept, {b"x-paceline-tenant"})
         request.tenant = self.keys.holder(token)
         if not own:
-            request.credentials.clear()
+            request.credentials = []
         if request.tenant is not None:
             self._check_path(request)
         elif (name := self.admins.holder(token)) is not None:

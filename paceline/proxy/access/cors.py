@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
-
-from msgspec import structs
+from copy import copy
 
 from paceline.proxy.access.admission import is_for_admins
 from paceline.proxy.http.client import Client
@@ -134,7 +133,9 @@ class MarkedClient(Client):
         if self._lines is None:
             return super().frame(head, framing, ours)
         kept = [one for one in head.headers if not one[0].lower().startswith(b"access-control-")]
-        return super().frame(structs.replace(head, headers=kept), framing, ours + self._lines)
+        head = copy(head)
+        head.headers = kept
+        return super().frame(head, framing, ours + self._lines)
 
 
 def _is_preflight(request: Request) -> bool:

@@ -1,65 +1,39 @@
-"""Requests that one client sent ahead of their turn (pipelining): few, and counted as memory."""
+"""What a client sent ahead of its turn (pipelining): bytes to read later, counted as memory."""
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterable
-
-from aiohttp.http import RawRequestMessage
-from aiohttp.streams import StreamReader
-
-from paceline.proxy.http import checks
 from paceline.proxy.http.memory import Hold, Memory
 
-MAX_PIPELINED = 8
-"""Requests read ahead of their turn; then the client has to wait."""
-
-Message = tuple[RawRequestMessage, StreamReader]
-"""A head, and the body that comes behind it."""
+MAX_AHEAD = 1 << 18
+"""Bytes read ahead of their turn, as many as uvloop reads at once; then the client has to wait."""
 
 
 class Ahead:
-    """The queue of one connection, in the order in which they came; false if empty."""
+    """What came behind the request that is being answered."""
 
-    __slots__ = ("_hold", "_memory", "_messages")
+    __slots__ = ("_hold", "_memory", "data")
 
     def __init__(self, memory: Memory | None) -> None:
         """`memory` is None where it has no limit."""
         self._memory = memory
         self._hold: Hold | None = None
-        self._messages: deque[Message] = deque()
-
-    def __len__(self) -> int:
-        return len(self._messages)
+        self.data = b""
 
     @property
     def full(self) -> bool:
-        """Whether reading has to stop: the one that is being answered counts too."""
-        return len(self._messages) >= MAX_PIPELINED - 1
+        """Whether reading has to stop."""
+        return len(self.data) >= MAX_AHEAD
 
-    def add(self, messages: Iterable[Message]) -> None:
-        """These came; `count` them once it is clear that they have to wait."""
-        self._messages.extend(messages)
-
-    def pop(self) -> Message:
-        """The one whose turn it is; what it takes of the memory is given back."""
-        message = self._messages.popleft()
-        if self._hold is not None:
-            self.count()
-        return message
-
-    def clear(self) -> None:
-        """None of them will be answered."""
-        self._messages.clear()
-        self._hold = None
-
-    def count(self) -> None:
-        """Take memory for what came of them so far; raises ApiError with 503."""
-        if not self._messages:
-            self._hold = None
-        elif self._memory is not None:
+    def add(self, data: bytes) -> None:
+        """This came; raises ApiError with 503."""
+        if self._memory is not None:
             if self._hold is None:
-                self._hold = self._memory.hold(0)
-            self._hold.resize(
-                sum(checks.head_size(head) + body.total_bytes for head, body in self._messages)
-            )
+                self._hold = self._memory.hold(len(data))
+            else:
+                self._hold.grow(len(self.data) + len(data))
+        self.data += data
+
+    def take(self) -> bytes:
+        """All of it: its turn has come, or never will."""
+        data, self.data, self._hold = self.data, b"", None
+        return data

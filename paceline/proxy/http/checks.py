@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from itertools import chain
 
-from aiohttp.http import RawRequestMessage
 from msgspec import Struct
 
 from paceline.proxy.http.errors import ApiError
+from paceline.proxy.http.head import Head
+from paceline.proxy.http.head_reader import VERSIONS
 from paceline.proxy.http.memory import Memory
 from paceline.proxy.http.request import Request
-from paceline.proxy.http.request_line import VERSIONS
 
 _HOST = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+;=%-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?")
 """RFC 3986 section 3.2, without user and without commas, which could make it a list."""
@@ -34,33 +33,33 @@ class Limits(Struct, frozen=True, kw_only=True):
     """Longest wait for the next request."""
 
 
-def check(request: Request, limits: Limits) -> None:
-    """Look at a head before the body is read; raises ApiError."""
-    noted = request.noted
-    if not request.raw_path.startswith("/") or "#" in request.raw_path:
+def check(head: Head) -> None:
+    """Whether requests with this head may be forwarded; raises ApiError."""
+    if not head.raw_path.startswith("/") or "#" in head.raw_path:
         raise ApiError(400, "The request target must be a path.", reason="bad_request")
-    if request.message.version not in VERSIONS:
+    if head.message.version not in VERSIONS:
         raise ApiError(505, "Only HTTP/1.1 and HTTP/1.0 are spoken.", reason="bad_request")
-    if not _is_host(noted.get(b"host")):
+    if not _is_host(head.noted.get(b"host")):
         raise ApiError(400, "The Host header is malformed.", reason="bad_request")
-    if request.method == "TRACE":
+    if head.method == "TRACE":
         raise ApiError(501, "TRACE is not supported.", reason="not_implemented")
-    _check_framing(request, limits)
+    _check_framing(head)
+    head.checked = True
 
 
-def _check_framing(request: Request, limits: Limits) -> None:
-    noted = request.noted
+def _check_framing(head: Head) -> None:
+    noted = head.noted
     if b"upgrade" in noted and noted[b"upgrade"].lower() == b"websocket":
         raise ApiError(501, "WebSockets are not supported.", reason="not_implemented")
     if b"transfer-encoding" in noted:
-        if not request.http11:
+        if not head.http11:
             raise ApiError(400, "HTTP/1.0 has no Transfer-Encoding.", reason="bad_request")
+        if not head.message.chunked:  # RFC 9112 section 6.3
+            raise ApiError(400, "The last coding must be chunked.", reason="bad_request")
         if noted[b"transfer-encoding"].lower() != b"chunked":
             raise ApiError(501, "Only chunked is understood.", reason="not_implemented")
     if b"expect" in noted and noted[b"expect"].lower() != b"100-continue":
         raise ApiError(417, "Only 100-continue is understood.", reason="bad_request")
-    if b"content-length" in noted:
-        take_in(request, int(noted[b"content-length"]), limits)
 
 
 def take_in(request: Request, size: int, limits: Limits) -> None:
@@ -81,21 +80,6 @@ def _is_host(value: bytes | None) -> bool:
     It is not passed on, but a request that names two hosts means two things to two readers.
     """
     return value is None or _HOST.fullmatch(value) is not None
-
-
-def head_size(message: RawRequestMessage) -> int:
-    """The bytes of a request's target and headers."""
-    return len(message.path) + sum(map(len, chain.from_iterable(message.raw_headers)))
-
-
-def head_too_large() -> ApiError:
-    """The answer to a head above its limit."""
-    return ApiError(431, "The request's head is too large.", reason="head_too_large")
-
-
-def odd_request_line() -> ApiError:
-    """The answer to a request line that others read differently, or not at all."""
-    return ApiError(400, "The request line is malformed.", reason="bad_request")
 
 
 def too_large(limits: Limits) -> ApiError:

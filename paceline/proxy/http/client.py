@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from paceline.proxy.http.framing import LAST_CHUNK, Chunked, Framing, UntilClose, chunk
+from paceline.proxy.http.framing import LAST_CHUNK, Chunked, Framing, Length, UntilClose, chunk
 from paceline.proxy.http.heads import reply_head
 from paceline.proxy.http.replies import ReplyHead
 from paceline.proxy.http.request import Request
@@ -11,15 +11,16 @@ from paceline.proxy.http.request import Request
 class Client:
     """Where one reply goes."""
 
-    __slots__ = ("_http11", "_request", "_transport", "inbound", "reframes", "started")
+    __slots__ = ("_http11", "_outbox", "_request", "_transport", "inbound", "reframes", "started")
 
     def __init__(self, request: Request) -> None:
-        if request.inbound.transport is None:
+        inbound = self.inbound = request.inbound
+        if inbound.transport is None:
             raise ConnectionResetError("the client is gone")
         self._request = request
-        self.inbound = request.inbound
-        self._transport = request.inbound.transport
-        self._http11 = request.http11
+        self._transport = inbound.transport
+        self._outbox = inbound.outbox
+        self._http11 = request.head.http11
         if not self._http11:
             request.keep_alive = False  # it could be asked for, but hardly anybody does
         self.reframes = False
@@ -33,11 +34,11 @@ class Client:
         Only HTTP/1.1 clients know chunks: chunked replies are unpacked for older ones, and replies
         that end with the engine's connection are cut into chunks for newer ones.
         """
-        endless = isinstance(framing, Chunked | UntilClose)
-        self.reframes = isinstance(framing, UntilClose if self._http11 else Chunked)
-        return reply_head(
-            head, ours, chunked=endless and self._http11, close=not self._request.keep_alive
-        )
+        chunked = False
+        if not isinstance(framing, Length):
+            chunked = self._http11
+            self.reframes = isinstance(framing, UntilClose if chunked else Chunked)
+        return reply_head(head, ours, chunked=chunked, close=not self._request.keep_alive)
 
     def encode(self, pieces: list[bytes]) -> bytes:
         """What to send for these pieces of payload, where it `reframes`."""
@@ -57,7 +58,7 @@ class Client:
         """Send; a client that is going away gets nothing more."""
         if data and not self._transport.is_closing():
             self.started = True
-            self._transport.write(data)
+            self._outbox.write(self._transport, data)
 
     def cut(self, last: bytes) -> None:
         """End a reply that cannot be completed so that it does not look complete.
@@ -67,6 +68,7 @@ class Client:
         if last:
             self.write(chunk(last) if self._http11 else last)
         self._request.keep_alive = False
+        self._outbox.flush()
         self._transport.close()
 
     def abort(self) -> None:

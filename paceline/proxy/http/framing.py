@@ -34,11 +34,12 @@ class Length:
 
     def feed(self, data: bytes) -> list[bytes]:
         """The payload in `data`."""
-        if len(data) < self._left:
-            self._left -= len(data)
+        left = self._left
+        if len(data) < left:
+            self._left = left - len(data)
             return [data] if data else []
-        self.complete, self.end, self._left = True, self._left, 0
-        return [data if self.end == len(data) else data[: self.end]] if self.end else []
+        self.complete, self.end, self._left = True, left, 0
+        return [data[:left]] if left else []
 
 
 class UntilClose:
@@ -77,10 +78,13 @@ class Chunked:
     def feed(self, data: bytes) -> list[bytes]:
         """The payload in `data`; raises BadFraming.
 
-        Most reads are whole chunks of events, and nothing else but the last chunk: then every other
-        line is a size, and every other a payload of that size.
+        Most reads are one chunk, an event, or several, and nothing else but the last chunk: then
+        every other line is a size, and every other a payload of that size.
         """
         if self.at_boundary:
+            line, _, rest = data.partition(b"\r\n")
+            if PLAIN_SIZES.get(line) == len(rest) - 2 and rest.endswith(b"\r\n"):
+                return [rest[:-2]]
             last = data.endswith(LAST_CHUNK)
             lines = (data[: -len(LAST_CHUNK)] if last else data).split(b"\r\n")
             pieces = lines[1::2]

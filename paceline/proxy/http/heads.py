@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from paceline.proxy.http.head import HOP_BY_HOP, unlisted
 from paceline.proxy.http.replies import ReplyHead
-from paceline.proxy.http.request import HOP_BY_HOP, unlisted
 
 REPLY_REPLACED = HOP_BY_HOP | {
     b"x-paceline-backend",
@@ -16,7 +16,9 @@ REPLY_REPLACED = HOP_BY_HOP | {
 
 def reply_head(head: ReplyHead, ours: bytes, *, chunked: bool, close: bool) -> bytes:
     """The head for the client: the engine's, `ours` (whole lines) added, persistence our own."""
-    lines = [b"HTTP/1.1 %d %b" % (head.status, head.reason), *_kept(head)]
+    lines = [b"HTTP/1.1 %d %b" % (head.status, head.reason), *map(b": ".join, head.headers)]
+    if not REPLY_REPLACED.isdisjoint(head.noted):
+        lines[1:] = _kept(head)
     if chunked:
         lines.append(b"Transfer-Encoding: chunked")
     if close:
@@ -26,8 +28,8 @@ def reply_head(head: ReplyHead, ours: bytes, *, chunked: bool, close: bool) -> b
 
 def _kept(head: ReplyHead) -> list[bytes]:
     """The lines of all headers but those that are replaced and those that Connection lists."""
-    if REPLY_REPLACED.isdisjoint(head.noted):
-        return [name + b": " + value for name, value in head.headers]
     kept = [name + b": " + v for name, v in head.headers if name.lower() not in REPLY_REPLACED]
-    options = b",".join(head.noted.get(b"connection", ())).lower().split(b",")
+    if b"connection" not in head.noted:
+        return kept
+    options = b",".join(head.noted[b"connection"]).lower().split(b",")
     return unlisted(kept, {option.strip() for option in options})

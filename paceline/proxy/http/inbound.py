@@ -13,15 +13,15 @@ from typing import Protocol
 
 import structlog
 from aiohttp.base_protocol import BaseProtocol
-from aiohttp.http import HttpProcessingError, HttpRequestParser
 
 from paceline.proxy.http import checks
-from paceline.proxy.http.ahead import MAX_PIPELINED, Ahead, Message
+from paceline.proxy.http.ahead import Ahead
 from paceline.proxy.http.errors import ApiError, response
+from paceline.proxy.http.head_reader import HeadReader
+from paceline.proxy.http.outbox import Outbox
 from paceline.proxy.http.patience import Patience
 from paceline.proxy.http.request import Reply, Request
-from paceline.proxy.http.request_line import RequestLines
-from paceline.proxy.http.upload import Upload
+from paceline.proxy.http.upload import ChunkedUpload, Upload
 
 LINGER_SECONDS = 1.0
 """How long a connection without a request is kept once the proxy stops: the next request may be on
@@ -68,25 +68,25 @@ class Inbound(BaseProtocol):
         handler: Handler,
         unread: Unread,
         limits: checks.Limits,
+        outbox: Outbox,
     ) -> None:
         loop = asyncio.get_running_loop()
-        parser = _parser(self, loop, limits)
-        super().__init__(loop, parser)
-        self._requests = parser
+        super().__init__(loop)
         self._server = server
         self._gate = gate
         self._handler = handler
         self._unread = unread
         self._limits = limits
-        self._queue = Ahead(limits.memory)
+        self._heads = HeadReader(BaseProtocol(loop), loop, limits.head)
+        self._ahead = Ahead(limits.memory)
+        self.outbox = outbox
+        """What writes to the client."""
         self.remote = "unknown"
         """The client's IP address."""
         self._upload: Upload | None = None
         self._task: asyncio.Task[None] | None = None
-        self._in_parts = False  # the head that comes next has begun in an earlier read
-        self._head_begun = False  # it has, and there is no request before it
-        self._lines = RequestLines()
-        self._held = False  # reading has stopped until the queue is empty
+        self._head_begun = False  # the next request's, and it has to end in time
+        self._held = False  # reading has stopped until what came ahead has its turn
         self._last = False  # nothing that is still to come is read
         self._served = False  # a request was answered
         self._ending = False  # the next answer is the last one
@@ -99,7 +99,7 @@ class Inbound(BaseProtocol):
     @property
     def _idle(self) -> bool:
         """Whether there is no request, though one may have begun to come."""
-        return self._task is None and self._upload is None and not self._queue
+        return self._task is None and self._upload is None
 
     # asyncio's callbacks
 
@@ -127,37 +127,18 @@ class Inbound(BaseProtocol):
             self._unread(self._upload.request, None)
         # All these refer back to here; bodies must not wait for the collector to find that out.
         self._task = self._upload = self._current = None
-        self._queue.clear()
-        del self._requests, self._parser
+        self._ahead.take()
         self._wake_writer()
 
     def data_received(self, data: bytes) -> None:
         if self._last:
             return
         if self._upload is not None:
-            self._upload.raw += len(data)
-        try:
-            messages, upgraded, _ = self._requests.feed_data(data)
-        except HttpProcessingError as error:
-            self._refuse(ApiError(400, error.message, reason="bad_request"))
-            return
-        if self._lines.misread(data, messages):
-            self._refuse(checks.odd_request_line())
-            return
-        self._queue.add(self._heads(data, messages))
-        if upgraded:
-            self._last = True  # what follows is not HTTP; the one before is still answered
-        if self._upload is not None:
-            self._take_in(self._upload)
-        elif self._task is None:
-            self._next()
-        if self._queue:
-            self._read_ahead()
-
-    def resume_reading(self, resume_parser: bool = True) -> None:
-        """Called at the end of each body, though none is so long that its reader pauses."""
-        if self._reading_paused:
-            super().resume_reading(resume_parser)
+            self._take_in(self._upload, data)
+        elif self._task is not None:
+            self._read_ahead(data)
+        else:
+            self._read(data)
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -179,7 +160,7 @@ class Inbound(BaseProtocol):
     def finish(self) -> None:
         """Close behind the next answer; soon, if nothing is asked."""
         self._ending = True
-        if self._current is not None and not self._queue:
+        if self._current is not None and not self._ahead.data:
             self._current.keep_alive = False  # unless its head has gone already
         if self._idle and self._served:
             self._patience.wait(LINGER_SECONDS)
@@ -191,42 +172,66 @@ class Inbound(BaseProtocol):
 
     # One request after the other
 
-    def _next(self) -> None:
-        """Take up the request that came first, if there is one."""
-        if not self._queue or self.transport is None:
-            return
-        message, reader = self._queue.pop()
-        self._requests.message_consumed()
-        request = self._current = Request(message, self, self.remote)
-        if self._ending and not self._queue:
-            request.keep_alive = False
+    def _read(self, data: bytes) -> None:
+        """More of a head came, and maybe something behind it."""
         try:
-            checks.check(request, self._limits)
+            read = self._heads.read(data)
+        except ApiError as error:
+            self._refuse(error)
+            return
+        if read is not None:
+            self._head_begun = False
+            head, length, behind = read
+            self._take_up(Request(head, self, self.remote, length), behind)
+        elif not self._head_begun:
+            self._head_begun = True
+            self._patience.wait(self._limits.head_seconds)
+
+    def _take_up(self, request: Request, data: bytes) -> None:
+        """Look at a head, then have the body that begins with `data`."""
+        self._current = request
+        noted, length = request.noted, request.length
+        try:
+            if not request.head.checked:
+                checks.check(request.head)
+            checks.take_in(request, length, self._limits)
             self._gate(request)
         except ApiError as error:
             self._refuse(error, request)
             return
-        if b"expect" in request.noted and request.http11:
-            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        self._upload = Upload(request, reader, self._limits, self._loop.time())
-        self._take_in(self._upload)
-        if self._held and not self._queue:
-            self._read_on()
+        if b"expect" in noted and request.head.http11 and self.transport is not None:
+            self.outbox.write(self.transport, b"HTTP/1.1 100 Continue\r\n\r\n")
+        if b"transfer-encoding" in noted:
+            self._upload = ChunkedUpload(request, self._limits, self._loop)
+        elif len(data) < length:
+            self._upload = Upload(request, self._limits, self._loop.time())
+        else:
+            self._begin(request, data[:length], data[length:])
+            return
+        self._take_in(self._upload, data)
 
-    def _take_in(self, upload: Upload) -> None:
+    def _take_in(self, upload: Upload, data: bytes) -> None:
         """More of a body came."""
         try:
-            upload.check()
+            behind = upload.feed(data)
         except ApiError as error:
             self._refuse(error, upload.request)
             return
         if upload.complete:
             self._upload = None
-            self._patience.rest()
-            self._task = self._loop.create_task(self._answer(upload.request))
-            upload.request.body = upload.body()
+            self._begin(upload.request, upload.body(), behind)
         else:
             self._patience.until(upload.due(self._loop.time()))
+
+    def _begin(self, request: Request, body: bytes, behind: bytes) -> None:
+        """A request is whole: have it answered."""
+        request.body = body
+        self._patience.rest()
+        self._task = self._loop.create_task(self._answer(request))
+        if behind:
+            self._read_ahead(behind)
+        elif self._ending:
+            request.keep_alive = False
 
     async def _answer(self, request: Request) -> None:
         """Have one request answered, then go on with the next."""
@@ -242,7 +247,7 @@ class Inbound(BaseProtocol):
         keep = request.keep_alive and not self._last
         if reply is not None:
             bodiless = request.method == "HEAD"
-            self.transport.write(reply.encode(keep_alive=keep, bodiless=bodiless))
+            self.outbox.write(self.transport, reply.encode(keep_alive=keep, bodiless=bodiless))
         if self._drained is not None:  # who reads no answers gets no more of them
             self._patience.wait(self._limits.idle_seconds)
             await self._drained
@@ -250,52 +255,33 @@ class Inbound(BaseProtocol):
                 return
         self._task = self._current = None
         self._served = True
-        if (keep and not self._last) or (self._queue and request.keep_alive):
+        if keep and not self._last:
             self._patience.wait(LINGER_SECONDS if self._ending else self._limits.idle_seconds)
-            self._next()
+            if self._ahead.data:
+                self._next()
         else:
             self._last = True
+            self.outbox.flush()
             self.transport.close()
             self._patience.wait(self._limits.idle_seconds)  # for a client that reads no answers
 
-    def _read_ahead(self) -> None:
-        """Requests wait for their turn."""
+    def _read_ahead(self, data: bytes) -> None:
+        """What came has to wait for its turn."""
         try:
-            self._queue.count()
+            self._ahead.add(data)
         except ApiError as error:
-            self._queue.clear()  # those before it are answered
+            self._ahead.take()  # the one before it is answered
             self._refuse(error)
-        if self._queue.full and self.transport is not None:
+        if self._ahead.full and self.transport is not None:
             self._held = True
             self.transport.pause_reading()
 
-    def _read_on(self) -> None:
-        """The last of those read ahead was taken up: have the next ones."""
-        self._held = False
-        if self.transport is not None:
+    def _next(self) -> None:
+        """What came ahead has its turn."""
+        if self._held and self.transport is not None:
+            self._held = False
             self.transport.resume_reading()
-            self.data_received(b"")  # the parser has kept what was behind the last one
-
-    def _heads(self, data: bytes, messages: list[Message]) -> list[Message]:
-        """Those that ended in `data` and may be answered; one that has begun must end in time."""
-        if messages:
-            if self._in_parts or len(data) > self._limits.head:
-                messages = self._checked(messages)
-            self._head_begun = False
-        elif data and self._idle and not self._head_begun:
-            self._head_begun = True
-            self._patience.wait(self._limits.head_seconds)
-        if data:
-            self._in_parts = not messages
-        return messages
-
-    def _checked(self, messages: list[Message]) -> list[Message]:
-        """Those before the first whose head is too large; that one is refused."""
-        for index, (message, _) in enumerate(messages):
-            if checks.head_size(message) > self._limits.head:
-                self._refuse(checks.head_too_large())
-                return messages[:index]
-        return messages
+        self._read(self._ahead.take())
 
     def _refuse(self, error: ApiError, request: Request | None = None) -> None:
         """Answer what cannot be a request, or not be read to its end: the connection ends."""
@@ -305,12 +291,13 @@ class Inbound(BaseProtocol):
             told = None if request is None else self._unread(request, error)
             reply = told or response(error, "/v1/", {})
             bodiless = request is not None and request.method == "HEAD"
-            self.transport.write(reply.encode(keep_alive=False, bodiless=bodiless))
+            self.outbox.write(self.transport, reply.encode(keep_alive=False, bodiless=bodiless))
             self._hang_up()
 
     def _hang_up(self) -> None:
         """Close, but read on for a while: to close on unread bytes would take the answer back."""
         assert self.transport is not None
+        self.outbox.flush()
         if self.transport.can_write_eof():
             self.transport.write_eof()
             self._patience.wait(LINGER_SECONDS)
@@ -337,18 +324,3 @@ class Inbound(BaseProtocol):
         if self._drained is not None and not self._drained.done():
             self._drained.set_result(None)
         self._drained = None
-
-
-def _parser(
-    inbound: Inbound, loop: asyncio.AbstractEventLoop, limits: checks.Limits
-) -> HttpRequestParser:
-    return HttpRequestParser(
-        inbound,
-        loop,
-        limits.body,  # the reader never pauses: a body is checked against its limit as it comes
-        max_line_size=limits.head,
-        max_field_size=limits.head,
-        payload_exception=ConnectionError,
-        auto_decompress=False,
-        max_msg_queue_size=MAX_PIPELINED,
-    )

@@ -19,15 +19,16 @@ class Memory:
 
     def hold(self, size: int) -> Hold:
         """Room for a body of this size, before it is read; raises ApiError with 503."""
-        self.take(size)
+        held = self.held + size
+        if held > self.limit:
+            raise self.full()
+        self.held = held
         return Hold(self, size)
 
-    def take(self, size: int) -> None:
-        """Count so many bytes, or so many less; raises ApiError."""
-        if size > 0 and self.held + size > self.limit:
-            message = "The proxy holds as many requests as its memory allows; try again later."
-            raise ApiError(503, message, reason="memory", retry_after=self._retry_after())
-        self.held += size
+    def full(self) -> ApiError:
+        """The answer to a request that does not fit."""
+        message = "The proxy holds as many requests as its memory allows; try again later."
+        return ApiError(503, message, reason="memory", retry_after=self._retry_after())
 
 
 class Hold:
@@ -43,13 +44,12 @@ class Hold:
 
     def grow(self, size: int) -> None:
         """The body has so many bytes by now; raises ApiError."""
-        if size > self._size:
-            self.resize(size)
-
-    def resize(self, size: int) -> None:
-        """There are so many bytes, more or less than before; raises ApiError."""
-        self._memory.take(size - self._size)
-        self._size = size
+        more = size - self._size
+        if more > 0:
+            if self._memory.held + more > self._memory.limit:
+                raise self._memory.full()
+            self._memory.held += more
+            self._size = size
 
     def __del__(self) -> None:
         self._memory.held -= self._size

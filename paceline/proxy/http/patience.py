@@ -20,15 +20,14 @@ class Patience:
 
     def wait(self, seconds: float) -> None:
         """From now on so long."""
-        self.until(self._loop.time() + seconds)
+        deadline = self._deadline = self._loop.time() + seconds
+        if self._timer is None or self._fires_at > deadline:
+            self._arm()
 
     def until(self, deadline: float) -> None:
         """Up to an instant on the loop's clock; a timer that fires before is left alone."""
         self._deadline = deadline
-        if self._timer is not None and self._fires_at > deadline:
-            self._timer.cancel()
-            self._timer = None
-        if self._timer is None:
+        if self._timer is None or self._fires_at > deadline:
             self._arm()
 
     def rest(self) -> None:
@@ -44,6 +43,8 @@ class Patience:
             self._timer = None
 
     def _arm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
         self._fires_at = self._deadline
         self._timer = self._loop.call_at(self._deadline, self._fire)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import httptools
-from msgspec import Struct
 
 from paceline.proxy.http.framing import Chunked, Framing, Length, UntilClose
 
@@ -15,44 +14,46 @@ class BadReply(Exception):
     """What came is not an HTTP/1 reply that may be passed on."""
 
 
-class ReplyHead(Struct, kw_only=True):
-    """The head of one final reply."""
+class ReplyHead:
+    """The head of one reply, as httptools tells of it."""
+
+    __slots__ = ("complete", "headers", "keep_alive", "noted", "reason", "status")
 
     status: int
-    reason: bytes
-    headers: list[tuple[bytes, bytes]]
-    """As they came: order, case and duplicates kept."""
-    noted: dict[bytes, list[bytes]]
-    """Their values by name in lower case."""
     keep_alive: bool
     """Whether the engine keeps the connection open after this reply."""
+
+    def __init__(self) -> None:
+        self.reason = b""
+        self.headers: list[tuple[bytes, bytes]] = []
+        """As they came: order, case and duplicates kept."""
+        self.noted: dict[bytes, list[bytes]] = {}
+        """Their values by name in lower case."""
+        self.complete = False
+        """Whether its end came."""
+
+    def on_status(self, status: bytes) -> None:
+        """Called with the reason."""
+        self.reason = status
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Called for each header."""
+        self.headers.append((name, value))
+        key, noted = name.lower(), self.noted
+        if key in noted:
+            noted[key].append(value)
+        else:
+            noted[key] = [value]
+
+    def on_headers_complete(self) -> None:
+        """Called at the end."""
+        self.complete = True
 
     @property
     def is_sse(self) -> bool:
         """Whether the body is a stream of server-sent events."""
         types = self.noted.get(b"content-type", ())
         return any(value.lower().startswith(b"text/event-stream") for value in types)
-
-
-class _Reader:
-    """What httptools calls while it reads a head."""
-
-    reason = b""
-    complete = False
-
-    def __init__(self) -> None:
-        self.headers: list[tuple[bytes, bytes]] = []
-        self.noted: dict[bytes, list[bytes]] = {}
-
-    def on_status(self, status: bytes) -> None:
-        self.reason = status
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self.headers.append((name, value))
-        self.noted.setdefault(name.lower(), []).append(value)
-
-    def on_headers_complete(self) -> None:
-        self.complete = True
 
 
 def split_head(data: bytes) -> tuple[ReplyHead | None, bytes]:
@@ -82,21 +83,17 @@ def _check_beginning(data: bytes) -> None:
 
 def parse_head(data: bytes) -> ReplyHead:
     """The head in `data`, which ends with its empty line; raises BadReply."""
-    reader = _Reader()
-    parser = httptools.HttpResponseParser(reader)
+    head = ReplyHead()
+    parser = httptools.HttpResponseParser(head)
     try:
         parser.feed_data(data)
     except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
         raise BadReply(f"malformed reply: {error}") from None
-    if not reader.complete or len(data) > MAX_HEAD:
+    if not head.complete or len(data) > MAX_HEAD:
         raise BadReply("malformed reply")
-    return ReplyHead(
-        status=parser.get_status_code(),
-        reason=reader.reason,
-        headers=reader.headers,
-        noted=reader.noted,
-        keep_alive=parser.should_keep_alive(),
-    )
+    head.status = parser.get_status_code()
+    head.keep_alive = parser.should_keep_alive()
+    return head
 
 
 def framing_of(head: ReplyHead, method: str) -> Framing:

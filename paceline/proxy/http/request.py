@@ -1,59 +1,17 @@
-"""One request as the handlers see it: parsed by aiohttp, its body read, where its reply goes."""
+"""One request as the handlers see it: its head, its body once that was read, and an answer."""
 
 from __future__ import annotations
 
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from aiohttp.http import HttpVersion11, RawRequestMessage
+from aiohttp.http import RawRequestMessage
+
+from paceline.proxy.http.head import Head
 
 if TYPE_CHECKING:
     from paceline.proxy.http.inbound import Inbound
     from paceline.proxy.http.memory import Hold
-
-
-HOP_BY_HOP = frozenset(
-    (
-        b"connection",
-        b"keep-alive",
-        b"proxy-authenticate",
-        b"proxy-authorization",
-        b"proxy-connection",
-        b"te",
-        b"trailer",
-        b"transfer-encoding",
-        b"upgrade",
-    )
-)
-"""Headers that concern one connection only (RFC 9110 section 7.6.1)."""
-
-REPLACED = HOP_BY_HOP | {
-    b"content-length",
-    b"expect",
-    b"host",
-    b"x-forwarded-for",
-    b"x-paceline-key",
-    b"x-request-id",
-}
-"""Client headers that are not passed on as they are: the connection's own, and what we write."""
-
-LISTS = frozenset((b"connection", b"x-forwarded-for"))
-"""Headers whose values add up when they come more than once."""
-
-NOTED = frozenset((b"x-paceline-priority", b"x-paceline-tenant", b"x-paceline-timeout"))
-"""What is read here and passed on as well."""
-
-CREDENTIALS = frozenset((b"authorization", b"x-api-key"))
-"""What is passed on unless it was meant for the proxy, or the engine has a key of its own."""
-
-SPECIAL = REPLACED | NOTED | CREDENTIALS
-
-
-def unlisted(lines: list[bytes], listed: set[bytes]) -> list[bytes]:
-    """The header lines without those whose names, in lower case, a Connection header listed."""
-    if listed - {b"keep-alive", b"close", b""}:
-        return [line for line in lines if line.partition(b":")[0].lower() not in listed]
-    return lines
 
 
 class Request:
@@ -62,12 +20,12 @@ class Request:
     __slots__ = (
         "body",
         "credentials",
+        "head",
         "hold",
-        "http11",
         "inbound",
         "keep_alive",
         "kept",
-        "message",
+        "length",
         "method",
         "noted",
         "path",
@@ -76,16 +34,23 @@ class Request:
         "tenant",
     )
 
-    def __init__(self, message: RawRequestMessage, inbound: Inbound, remote: str) -> None:
-        self.message = message
-        """As aiohttp's parser read it."""
-        self.method = message.method
-        self.raw_path = path = message.path
+    def __init__(self, head: Head, inbound: Inbound, remote: str, length: int = 0) -> None:
+        """`length`: bytes of the body, 0 for a body in chunks."""
+        self.head = head
+        self.length = length
+        self.method = head.method
+        self.raw_path = head.raw_path
         """The target as it came: path and query."""
-        self.path = path if "?" not in path and "%" not in path else message.url.path
+        self.path = head.path
         """The path alone, unquoted."""
-        self.http11 = message.version >= HttpVersion11
-        self.keep_alive = not message.should_close
+        self.noted = head.noted
+        """The values of the headers that are read here, by name in lower case; not to be changed,
+        as the lists below: other requests have them, too."""
+        self.kept = head.kept
+        """The header lines that are passed on as they came."""
+        self.credentials = head.credentials
+        """The header lines with keys for the engine."""
+        self.keep_alive = head.keep_alive
         """Whether the connection may carry another request; whoever answers may turn it off."""
         self.inbound = inbound
         self.remote = remote
@@ -95,36 +60,13 @@ class Request:
         """The body's share of the memory for all of them."""
         self.tenant: str | None = None
         """Whose key came with it; None where keys are not asked for."""
-        self.credentials: list[bytes] = []
-        """The header lines with keys for the engine."""
-        self.kept: list[bytes] = []
-        """The header lines that are passed on as they came."""
-        self.noted: dict[bytes, bytes] = {}
-        """The values of the headers in `SPECIAL`, by name in lower case."""
-        self._sort(message.raw_headers)
 
-    def _sort(self, headers: RawHeaders) -> None:
-        """Look at every header once: most are only passed on."""
-        kept, noted = self.kept, self.noted
-        for name, value in headers:
-            key = name.lower()
-            if key not in SPECIAL:
-                kept.append(name + b": " + value)
-                continue
-            if key not in REPLACED:
-                (kept if key in NOTED else self.credentials).append(name + b": " + value)
-            if key not in noted:
-                noted[key] = value
-            elif key in LISTS:
-                noted[key] += b", " + value
-        if b"connection" in noted:
-            tokens = noted[b"connection"].lower().split(b",")
-            listed = {token.strip() for token in tokens}
-            self.kept = unlisted(kept, listed)
-            self.credentials = unlisted(self.credentials, listed)
+    @property
+    def message(self) -> RawRequestMessage:
+        """The head as aiohttp's parser read it."""
+        return self.head.message
 
 
-RawHeaders = tuple[tuple[bytes, bytes], ...]
 REASONS = {status.value: status.phrase for status in HTTPStatus}
 
 

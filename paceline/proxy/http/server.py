@@ -11,6 +11,7 @@ from paceline.proxy.http.crowd import Crowd
 from paceline.proxy.http.errors import ApiError
 from paceline.proxy.http.handshake import Handshake
 from paceline.proxy.http.inbound import Connections, Gate, Handler, Inbound, Unread
+from paceline.proxy.http.outbox import Outbox
 
 CUT_SECONDS = 1.0
 """Longest wait for connections that were cut off to be gone."""
@@ -38,6 +39,7 @@ class Server:
         self._handler = handler
         self._unread = unread
         self._on_refused = on_refused
+        self._outbox = Outbox(asyncio.get_running_loop())
         self._finishing = False
         self._open: dict[Inbound | Handshake, bool] = {}
         """Whether they were counted."""
@@ -51,7 +53,7 @@ class Server:
     def connection(self, counted_by: Connections | None = None) -> Inbound:
         """The protocol of a new connection."""
         server = counted_by or self
-        return Inbound(server, self._gate, self._handler, self._unread, self.limits)
+        return Inbound(server, self._gate, self._handler, self._unread, self.limits, self._outbox)
 
     def secured(self, context: ssl.SSLContext) -> Handshake:
         """The protocol of a new connection that is to speak TLS."""

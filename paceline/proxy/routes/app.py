@@ -80,12 +80,7 @@ def limits_of(config: ServerConfig, memory: Memory) -> Limits:
 
 def route(gateway: FullGateway) -> Handler:
     """The handler of all requests; whether they are allowed was seen before."""
-    page, forwarded = pages(gateway), forwarding(gateway)
-
-    def handle(request: Request) -> Awaitable[Reply | None]:
-        return page(request) if is_page(request) else forwarded(request)
-
-    return handle
+    return forwarding(gateway, pages(gateway))
 
 
 def is_page(request: Request) -> bool:
@@ -94,8 +89,8 @@ def is_page(request: Request) -> bool:
     return path.startswith("/paceline/") or (path in PAGES and request.method in ("GET", "HEAD"))
 
 
-def forwarding(gateway: Gateway) -> Handler:
-    """The handler of what engines answer."""
+def forwarding(gateway: Gateway, page: Handler) -> Handler:
+    """The handler of what engines answer, which leaves to `page` what is the proxy's own."""
     scheduled = serve.handler(gateway, serve.schedule)
     listed = serve.handler(gateway, serve.list_models)
     answered = serve.handler(gateway, serve.respond)
@@ -105,6 +100,8 @@ def forwarding(gateway: Gateway) -> Handler:
         method, path = request.method, request.path
         if method == "POST" and path in api.PATHS:
             return scheduled(request)
+        if is_page(request):
+            return page(request)
         if method == "GET" and models.asked(path):
             return listed(request)
         if path.startswith(RESPONSES):

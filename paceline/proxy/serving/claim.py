@@ -56,28 +56,29 @@ class Claim(Protocol):
 class Scheduled:
     """A place given by the scheduler, which hears of every step."""
 
+    backend = ""
+    _open = False  # the scheduler has not heard of its end
+
     def __init__(
         self,
         driver: Decider,
         request: Request,
         record: Record,
+        decision: Dispatch | Reject,
         transcript: Transcript | None = None,
     ) -> None:
-        self.backend = ""
+        """`decision`: the driver's about the request; raises ApiError when that is a refusal."""
         self.transcript = transcript
         self._driver = driver
         self._request = request
         self._record = record
-        self._open = False
-
-    async def admit(self) -> None:
-        """Wait for a backend; raises ApiError when the scheduler refuses."""
-        self._take(await self._driver.admit(self._request))
+        self._take(decision)
 
     async def move(self) -> None:
         """The backend failed: back to the head of the queue. Raises ApiError when refused."""
         self._open = False  # while it waits, the driver itself answers for it
-        self._take(await self._driver.retry(self._request.id))
+        driver, id = self._driver, self._request.id
+        self._take(driver.retry(id) or await driver.wait(id))
 
     def first_byte(self) -> None:
         """The prompt is computed; of answers in one piece the end says so, at the same time."""
@@ -86,18 +87,21 @@ class Scheduled:
 
     def finished(self, usage: Usage) -> None:
         """The answer is complete: the next turn's prompt will begin with it and its prompt."""
-        if self._close():
+        if self._open:
+            self._open = False
             prefix = self.transcript.keys() if self.transcript is not None else ()
             self._driver.finished(self._request.id, plausible(usage, self._request), prefix)
 
     def failed(self) -> None:
         """The engine gave no answer."""
-        if self._close():
+        if self._open:
+            self._open = False
             self._driver.failed(self._request.id)
 
     def cancelled(self) -> None:
         """The client went away."""
-        if self._close():
+        if self._open:
+            self._open = False
             self._driver.cancelled(self._request.id)
 
     def _take(self, decision: Dispatch | Reject) -> None:
@@ -111,10 +115,6 @@ class Scheduled:
         record.queued = decision.waited
         record.cached_tokens = decision.cached_tokens
         record.dispatched_at = self._driver.now()
-
-    def _close(self) -> bool:
-        was_open, self._open = self._open, False
-        return was_open
 
 
 class Unscheduled:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from paceline.scheduler.events import Dispatch, Reject
@@ -11,16 +12,24 @@ from paceline.scheduler.types import Request, Usage
 class Decider(Protocol):
     """The driver, or what stands for it in a worker."""
 
-    def now(self) -> float:
+    @property
+    def now(self) -> Callable[[], float]:
         """The scheduler's clock."""
         ...
 
-    async def admit(self, request: Request) -> Dispatch | Reject:
-        """The decision about a new request."""
+    def admit(self, request: Request) -> Dispatch | Reject | None:
+        """The decision about a new request; None if it has to `wait` for one."""
         ...
 
-    async def retry(self, id: str) -> Dispatch | Reject:
-        """The next decision."""
+    def retry(self, id: str) -> Dispatch | Reject | None:
+        """The next decision; None as well."""
+        ...
+
+    async def wait(self, id: str) -> Dispatch | Reject:
+        """The decision, when it is made; to be awaited at once.
+
+        Cancelling the caller takes the request out of the scheduler.
+        """
         ...
 
     def first_byte(self, id: str) -> None:

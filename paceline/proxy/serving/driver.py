@@ -38,32 +38,36 @@ class Driver:
         observe: Callable[[Event, list[Action], float], None] | None = None,
     ) -> None:
         self.scheduler = scheduler
+        self.now = loop.time
+        """The scheduler's clock."""
         self._loop = loop
         self._observe = observe
         self._waiting: dict[str, Waiter] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._due = 0.0  # when it fires; uvloop's own handles cannot always tell
 
-    def now(self) -> float:
-        """The scheduler's clock."""
-        return self._loop.time()
-
     def retry_after(self) -> float:
         """Seconds until a part of the queue should have drained."""
         return self.scheduler.retry_after(self.now())
 
-    async def admit(self, request: Request) -> Dispatch | Reject:
-        """The decision about a new request; does not wait when it can go at once.
+    def admit(self, request: Request) -> Dispatch | Reject | None:
+        """The decision about a new request; None if it has to `wait` for one."""
+        return self._feed(Arrived(request), request.id)
 
-        Cancelling the caller takes the request out of the scheduler.
-        """
-        decided = self._feed(Arrived(request), request.id)
-        return await self._wait(request.id) if decided is None else decided
+    def retry(self, id: str) -> Dispatch | Reject | None:
+        """The backend failed before the first byte: the next decision, elsewhere if possible; None
+        if it has to `wait` for one."""
+        return self._feed(Failed(id, retry=True), id)
 
-    async def retry(self, id: str) -> Dispatch | Reject:
-        """The backend failed before the first byte: the next decision, elsewhere if possible."""
-        decided = self._feed(Failed(id, retry=True), id)
-        return await self._wait(id) if decided is None else decided
+    async def wait(self, id: str) -> Dispatch | Reject:
+        """The decision about a request that was told to; cancelled, it is out of the scheduler."""
+        future: asyncio.Future[Dispatch | Reject] = self._loop.create_future()
+        self._waiting[id] = future
+        try:
+            return await future
+        except asyncio.CancelledError:
+            self.cancelled(id)
+            raise
 
     def submit(self, event: Arrived | Failed, id: str, waiter: Waiter) -> None:
         """As `admit` and `retry`, for a waiter that is told, now or later."""
@@ -118,25 +122,19 @@ class Driver:
 
     def use(self, policy: Policy) -> None:
         """Order and place by another policy from now on."""
-        now = self._loop.time()
+        now = self.now()
         self._carry_out(self.scheduler.use(policy, now))
-        self._rearm(now)
-
-    async def _wait(self, id: str) -> Dispatch | Reject:
-        future: asyncio.Future[Dispatch | Reject] = self._loop.create_future()
-        self._waiting[id] = future
-        try:
-            return await future
-        except asyncio.CancelledError:
-            self.cancelled(id)
-            raise
+        self._rearm(self.scheduler.deadline(), now)
 
     def _feed(self, event: Event, own: str = "") -> Dispatch | Reject | None:
         """Handle one event; returns the action about `own`, wakes whom the others are about."""
-        now = self._loop.time()
-        actions = self.scheduler.handle(event, now)
-        decided = self._carry_out(actions, own)
-        self._rearm(now)
+        now = self.now()
+        scheduler = self.scheduler
+        actions = scheduler.handle(event, now)
+        decided = self._carry_out(actions, own) if actions else None
+        deadline = scheduler.deadline()
+        if deadline is not None or self._timer is not None:
+            self._rearm(deadline, now)
         if self._observe is not None:
             self._observe(event, actions, now)
         return decided
@@ -150,8 +148,7 @@ class Driver:
                 future.set_result(action)
         return decided
 
-    def _rearm(self, now: float) -> None:
-        deadline = self.scheduler.deadline()
+    def _rearm(self, deadline: float | None, now: float) -> None:
         if self._timer is not None:
             if deadline is not None and self._due <= deadline:
                 return  # an early tick is harmless; moving the timer at each event is not free

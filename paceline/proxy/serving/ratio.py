@@ -25,6 +25,8 @@ class TokenRatio:
     def learn(self, model: str, size: float, tokens: int) -> None:
         """A prompt of `size` bytes had `tokens` tokens."""
         if size > 0 and tokens > 0:
-            counted = min(max(tokens, size / MOST), size / LEAST)
+            counted: float = tokens
+            if not LEAST <= size / tokens <= MOST:
+                counted = min(max(tokens, size / MOST), size / LEAST)
             old_size, old_tokens = self._sums.get(model, (0.0, 0.0))
             self._sums[model] = (old_size * MEMORY + size, old_tokens * MEMORY + counted)

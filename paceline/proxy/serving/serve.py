@@ -41,12 +41,12 @@ def handler(gateway: G, step: Step[G]) -> Handler:
     on_record = gateway.on_record
     if gateway.tracing is not None:
         step, on_record = gateway.tracing.traced(step), gateway.tracing.ending(on_record)
-    loop = asyncio.get_running_loop()
+    now = asyncio.get_running_loop().time
     prefix = secrets.token_hex(4)
     count = itertools.count(1)
 
     async def handle(request: Request) -> Reply | None:
-        record = Record(id=f"{prefix}{next(count):012x}", path=request.path, arrived_at=loop.time())
+        record = Record(f"{prefix}{next(count):012x}", request.path, now())
         try:
             return await step(gateway, request, record)
         except ApiError as error:
@@ -58,7 +58,7 @@ def handler(gateway: G, step: Step[G]) -> Handler:
             record.outcome = record.outcome or "cancelled"
             raise
         finally:
-            record.ended_at = loop.time()
+            record.ended_at = now()
             on_record(record)
 
     return handle
@@ -69,7 +69,7 @@ def unread(gateway: Gateway) -> Unread:
     now = asyncio.get_running_loop().time
 
     def note(request: Request, error: ApiError | None) -> Reply | None:
-        record = Record(id=secrets.token_hex(10), path=request.path, arrived_at=now())
+        record = Record(secrets.token_hex(10), request.path, now())
         record.outcome = "cancelled" if error is None else "rejected"
         reply = None
         if error is not None:
@@ -101,7 +101,9 @@ async def schedule(gateway: Gateway, request: Request, record: Record) -> Reply 
         call = api.parse(record.path, request.body)
     except api.BadRequest as bad:
         raise ApiError(bad.status, bad.message, reason="bad_request", param=bad.param) from None
-    record.priority, record.tenant = _priority(request), _tenant(request)
+    record.tenant = _tenant(request)
+    if b"x-paceline-priority" in request.noted:
+        record.priority = _priority(request.noted[b"x-paceline-priority"])
     if gateway.config.rules:
         call = _ruled(gateway, request, record, call)
     record.model, record.streaming = call.model, call.streaming
@@ -110,7 +112,7 @@ async def schedule(gateway: Gateway, request: Request, record: Record) -> Reply 
     if gateway.salts is not None and request.tenant is not None:
         seed = gateway.salts.seed(seed, request.tenant)
         request.body = gateway.salts.salted(request.body, record.path, request.tenant)
-    elif gateway.tokenizers:
+    elif gateway.tokenizers.models:
         call = await gateway.tokenizers.tokenized(call, record.path, request.body)
     ratio = gateway.ratio.bytes_per_token(call.model)
     wanted = call.to_request(
@@ -127,8 +129,9 @@ async def schedule(gateway: Gateway, request: Request, record: Record) -> Reply 
     size = 0 if call.prompt.tokens else call.prompt.size  # of nothing but text
     del call  # it has a copy of the prompt, which need not wait
     with _turn(gateway, record):
-        claim = Scheduled(gateway.driver, wanted, record, transcript)
-        await claim.admit()
+        driver = gateway.driver
+        decision = driver.admit(wanted) or await driver.wait(wanted.id)
+        claim = Scheduled(driver, wanted, record, decision, transcript)
         await Forward(gateway, request, record, name_of(request, record)).run(claim)
     if record.usage.prompt_tokens and size:
         gateway.ratio.learn(record.model, size, record.usage.prompt_tokens)
@@ -224,10 +227,7 @@ def _turn(gateway: Gateway, record: Record) -> AbstractContextManager[None]:
     return gateway.quotas.enter(record.tenant, record.prompt_tokens, record.arrived_at)
 
 
-def _priority(request: Request) -> int:
-    given = request.noted.get(b"x-paceline-priority")
-    if given is None:
-        return 0
+def _priority(given: bytes) -> int:
     try:
         return max(-(2**31), min(int(given), 2**31 - 1))
     except ValueError:
@@ -260,4 +260,6 @@ def _tenant(request: Request) -> str:
     """Whose key it came with; where keys are not asked for, whoever the client says it is."""
     if request.tenant is not None:
         return request.tenant
-    return request.noted.get(b"x-paceline-tenant", b"").decode("utf-8", "replace")[:LONGEST_NAME]
+    if b"x-paceline-tenant" not in request.noted:
+        return ""
+    return request.noted[b"x-paceline-tenant"].decode("utf-8", "replace")[:LONGEST_NAME]

@@ -30,21 +30,18 @@ class Model(Struct, frozen=True):
 
 
 class Tokenizers:
-    """The tokenizers by model; true if there is any."""
+    """The tokenizers by model."""
 
     def __init__(self, models: dict[str, Model]) -> None:
-        self._models = models
-
-    def __bool__(self) -> bool:
-        return bool(self._models)
+        self.models = models
 
     def get(self, model: str) -> Model | None:
         """The model of this name, if it has a tokenizer."""
-        return self._models.get(model)
+        return self.models.get(model)
 
     async def tokenized(self, call: Call, path: str, body: bytes) -> Call:
         """The call with its prompt as ids, or as it was where these cannot be told."""
-        model = self._models.get(call.model)
+        model = self.models.get(call.model)
         prompt = call.prompt
         if model is None or prompt.count > 1 or (prompt.tokens and not prompt.is_ids):
             return call

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any
+from typing import Annotated, Any
 
-from msgspec import structs
+import msgspec
+from msgspec import Meta, Struct, structs
 
 from paceline.scheduler.types import Request, Usage
 
@@ -26,6 +27,21 @@ NONE = Usage()
 
 _decode = json.JSONDecoder().raw_decode
 
+_Count = Annotated[int, Meta(ge=0, le=LONGEST)]
+
+
+class _Details(Struct):
+    cached_tokens: _Count | None = None
+
+
+class _Report(Struct):
+    prompt_tokens: _Count
+    completion_tokens: _Count | None = None
+    prompt_tokens_details: _Details | None = None
+
+
+_report = msgspec.json.Decoder(_Report)
+
 
 def read_usage(tail: bytes) -> Usage:
     """The usage in `tail`, the end of a reply's payload; all None where there is none to be read.
@@ -35,7 +51,8 @@ def read_usage(tail: bytes) -> Usage:
     """
     at = tail.rfind(OPENAI)
     if at > 0 and tail[at - 1] in BEFORE and b'"meta_info"' not in tail:
-        return _openai(_object_at(tail, at + len(OPENAI) - 1))
+        at += len(OPENAI) - 1
+        return _plain(tail, at) or _openai(_object_at(tail, at))
     if at < 0 and b'"usage"' not in tail and b'"meta_info"' not in tail:
         return NONE  # as most streams; the expression takes 60 us to find nothing
     reports = list(REPORT.finditer(tail))
@@ -46,6 +63,23 @@ def read_usage(tail: bytes) -> Usage:
     if last[1] == b"usage":
         return _openai(report)
     return _sglang(report, alone=len(reports) == 1 or _is_one_stream(tail))
+
+
+def _plain(tail: bytes, start: int) -> Usage | None:
+    """OpenAI's report, if it is as engines write it for chat: three times as fast as any other."""
+    end = tail.find(b"}", start) + 1
+    if tail.find(b"{", start + 1, end) > 0:  # the details
+        end = tail.find(b"}", end) + 1
+    try:
+        report = _report.decode(tail[start:end])
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    details = report.prompt_tokens_details
+    return Usage(
+        prompt_tokens=report.prompt_tokens,
+        output_tokens=report.completion_tokens,
+        cached_tokens=None if details is None else details.cached_tokens,
+    )
 
 
 def _is_one_stream(tail: bytes) -> bool:

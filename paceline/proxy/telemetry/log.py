@@ -118,10 +118,10 @@ def request_logger(
         return lambda record: None
     out = write or stderr().write
     render = _json if config.format == "json" else _console
-    stamp = Stamp()
+    stamp = Stamp().at
 
     def log_request(record: Record) -> None:
-        out(render(_line(record, stamp.at(clock()))))
+        out(render(_line(record, stamp(clock()))))
 
     return log_request
 
@@ -152,39 +152,41 @@ class Stamp:
 
 
 def _line(record: Record, timestamp: str) -> RequestLine:
-    usage = record.usage
-    return RequestLine(
-        timestamp=timestamp,
-        level="info",
-        event="request",
-        id=record.id,
-        status=record.status,
-        outcome=record.outcome,
-        model=record.model,
-        path="" if record.model else record.path[:MOST_OF_PATH],
-        backend=record.backend,
-        reason=record.reason,
-        why=WHY.get(record.reason, record.reason),
-        queue_ms=round(record.queued * 1e3, 1) if record.queued else 0.0,
-        ttft_ms=_since(record, record.first_byte_at),
-        total_ms=_since(record, record.ended_at),
-        prompt_tokens=usage.prompt_tokens or record.prompt_tokens,
-        output_tokens=usage.output_tokens,
-        cached_predicted=record.cached_tokens,
-        cached_reported=usage.cached_tokens,
-        attempts=record.attempts,
+    model, reason, usage = record.model, record.reason, record.usage
+    since, first, end = record.arrived_at, record.first_byte_at, record.ended_at
+    return RequestLine(  # by position: that takes half the time
+        timestamp,
+        "info",
+        "request",
+        record.id,
+        record.status,
+        record.outcome,
+        model,
+        "" if model else record.path[:MOST_OF_PATH],
+        record.backend,
+        reason,
+        WHY.get(reason, reason),
+        _tenths(record.queued) if record.queued else 0.0,
+        None if first is None else _tenths(first - since),
+        None if end is None else _tenths(end - since),
+        usage.prompt_tokens or record.prompt_tokens,
+        usage.output_tokens,
+        record.cached_tokens,
+        usage.cached_tokens,
+        record.attempts,
     )
 
 
-def _since(record: Record, instant: float | None) -> float | None:
-    return None if instant is None else round((instant - record.arrived_at) * 1e3, 1)
+def _tenths(seconds: float) -> float:
+    """Milliseconds to a tenth; `round` does it by way of text, in twice the time."""
+    return int(seconds * 1e4 + 0.5) / 10
 
 
-_encoder = msgspec.json.Encoder()
+_encode = msgspec.json.Encoder().encode
 
 
 def _json(line: RequestLine) -> str:
-    return _encoder.encode(line).decode() + "\n"
+    return _encode(line).decode() + "\n"
 
 
 def _console(line: RequestLine) -> str:

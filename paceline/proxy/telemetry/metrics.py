@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 
+from msgspec import Struct, structs
 from prometheus_client import CollectorRegistry, Info, ProcessCollector
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.metrics_core import CounterMetricFamily, Metric
@@ -12,7 +14,7 @@ from prometheus_client.registry import Collector
 from paceline import __version__
 from paceline.proxy.telemetry.gauges import SchedulerCollector
 from paceline.proxy.telemetry.record import Record
-from paceline.proxy.telemetry.tallies import Count, Histogram, Tallies
+from paceline.proxy.telemetry.tallies import Count, Histogram, Labels, Tallies
 from paceline.scheduler.snapshot import Snapshot
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
@@ -40,6 +42,8 @@ class Metrics:
         self._registry = CollectorRegistry()
         self._families = _Families()
         self._models = {""}
+        self._ends: Counter[tuple[str, str, str, int, str]] = Counter()
+        """Model, backend, outcome, status, reason: requests that ended so since the last look."""
         self._routes: dict[tuple[str, str], _Route] = {}
         self._registry.register(self._families)
         if snapshot is not None:
@@ -52,19 +56,19 @@ class Metrics:
         build.info({"version": __version__})
 
     def record(self, record: Record) -> None:
-        """Count one request that has ended; about 2 us."""
+        """Count one request that has ended; about a microsecond."""
         model, backend, reason = record.model, record.backend, record.reason
         if model not in self._models:
             if backend:
                 self._models.add(model)  # some backend serves it
             else:
                 model = OTHER
-        families = self._families
-        families.requests.values[(model, backend, record.outcome, str(record.status))] += 1
-        if reason:
-            families.decisions.values[(reason,)] += 1
-            if backend:  # scheduled, not passed through
-                self._route(model, backend).observe(record)
+        self._ends[model, backend, record.outcome, record.status, reason] += 1
+        if reason and backend:  # scheduled, not passed through
+            route = self._routes.get((model, backend))
+            if route is None:
+                route = self._routes[model, backend] = _Route(self._families, model, backend)
+            route.observe(record)
 
     def policy_crashed(self) -> None:
         """Count a call in which the policy failed."""
@@ -84,6 +88,7 @@ class Metrics:
 
     def take(self) -> Tallies:
         """What was counted since the last time, for another process to add to its own."""
+        self._sum()
         families = vars(self._families).items()
         return Tallies(
             {name: one.take() for name, one in families if isinstance(one, Count)},
@@ -100,13 +105,19 @@ class Metrics:
 
     def render(self) -> bytes:
         """The page in Prometheus's text format, to be served as `CONTENT_TYPE`."""
+        self._sum()
         return generate_latest(self._registry)
 
-    def _route(self, model: str, backend: str) -> _Route:
-        route = self._routes.get((model, backend))
-        if route is None:
-            route = self._routes[model, backend] = _Route(self._families, model, backend)
-        return route
+    def _sum(self) -> None:
+        """Add what was counted since the last look to the families that are looked at."""
+        requests, decisions = self._families.requests.values, self._families.decisions.values
+        for (model, backend, outcome, status, reason), count in self._ends.items():
+            requests[model, backend, outcome, str(status)] += count
+            if reason:
+                decisions[reason,] += count
+        self._ends.clear()
+        for route in self._routes.values():
+            route.sum()
 
 
 class _Dropped(Collector):
@@ -177,50 +188,67 @@ class _Families(Collector):
             yield family.family()
 
 
+class _Sums(Struct):
+    """Named as the families that they are added to."""
+
+    retries: int = 0
+    prompt: int = 0
+    output: int = 0
+    predicted: int = 0
+    reported: int = 0
+    missed: int = 0
+    unexpected: int = 0
+
+
 class _Route:
     """The metrics of one model on one backend; what a scheduled request adds to them."""
 
     def __init__(self, families: _Families, model: str, backend: str) -> None:
-        at = (model, backend)
-        self._at = at
+        self._at = at = (model, backend)
         self._families = families
-        counts = (families.retries, families.prompt, families.output)
-        cached = (families.predicted, families.reported, families.missed, families.unexpected)
-        for count in (*counts, *cached):
-            count.values[at] = 0.0  # or Prometheus would not see the first increase
+        self._sums = _Sums()
         self._wait = families.wait.labels(model)
         self._ttft = families.ttft.labels(*at)
         self._inter = families.inter.labels(*at)
         self._total = families.total.labels(*at)
+        for name in _Sums.__struct_fields__:
+            self._values(name)[at] += 0.0  # or Prometheus would not see the first increase
 
     def observe(self, record: Record) -> None:
         self._wait.add(record.queued)
         self._count(record)
-        first_byte_at = record.first_byte_at if record.streaming else None
-        if first_byte_at is not None:
-            self._ttft.add(first_byte_at - record.arrived_at)
-        if record.outcome == "finished" and record.ended_at is not None:
-            self._total.add(record.ended_at - record.arrived_at)
+        since, first, end = record.arrived_at, record.first_byte_at, record.ended_at
+        if record.streaming and first is not None:
+            self._ttft.add(first - since)
             tokens = record.usage.output_tokens or 0
-            if first_byte_at is not None and tokens > 1:
-                self._inter.add((record.ended_at - first_byte_at) / (tokens - 1))
+            if record.outcome == "finished" and end is not None and tokens > 1:
+                self._inter.add((end - first) / (tokens - 1))
+        if record.outcome == "finished" and end is not None:
+            self._total.add(end - since)
+
+    def sum(self) -> None:
+        """Add the sums to the families."""
+        sums, self._sums = structs.asdict(self._sums), _Sums()
+        for name, value in sums.items():
+            if value:
+                self._values(name)[self._at] += value
+
+    def _values(self, name: str) -> dict[Labels, float]:
+        count: Count = getattr(self._families, name)
+        return count.values
 
     def _count(self, record: Record) -> None:
-        at, families, usage = self._at, self._families, record.usage
-        families.prompt.values[at] += usage.prompt_tokens or record.prompt_tokens
-        families.predicted.values[at] += record.cached_tokens
+        sums, usage, predicted = self._sums, record.usage, record.cached_tokens
+        sums.prompt += usage.prompt_tokens or record.prompt_tokens
+        sums.predicted += predicted
         if record.attempts > 1:
-            families.retries.values[at] += record.attempts - 1
+            sums.retries += record.attempts - 1
         if usage.output_tokens:
-            families.output.values[at] += usage.output_tokens
-        if usage.cached_tokens is not None:
-            self._compare(record.cached_tokens, usage.cached_tokens)
-
-    def _compare(self, predicted: int, reported: int) -> None:
-        """Of the requests with a report alone: many streams end without one."""
-        at, families = self._at, self._families
-        families.reported.values[at] += reported
-        if predicted > reported:
-            families.missed.values[at] += predicted - reported
-        else:
-            families.unexpected.values[at] += reported - predicted
+            sums.output += usage.output_tokens
+        reported = usage.cached_tokens
+        if reported is not None:  # many streams end without a report
+            sums.reported += reported
+            if predicted > reported:
+                sums.missed += predicted - reported
+            else:
+                sums.unexpected += reported - predicted

@@ -7,17 +7,17 @@ from msgspec import Struct
 from paceline.scheduler.types import Usage
 
 
-class Record(Struct, kw_only=True):
+class Record(Struct):
     """Instants are seconds on the loop's clock; None until they happen."""
 
     id: str
     path: str
+    arrived_at: float = 0.0
     model: str = ""
     tenant: str = ""
     priority: int = 0
     streaming: bool = False
     prompt_tokens: int = 0
-    arrived_at: float = 0.0
     dispatched_at: float | None = None
     first_byte_at: float | None = None
     deadline: float | None = None

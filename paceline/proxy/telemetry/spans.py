@@ -22,7 +22,8 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from paceline import __version__
 from paceline.engines import api
 from paceline.proxy.config import TracingConfig
-from paceline.proxy.http.request import Reply, Request, unlisted
+from paceline.proxy.http.head import unlisted
+from paceline.proxy.http.request import Reply, Request
 from paceline.proxy.telemetry.record import Record
 
 HEADERS = (b"traceparent", b"tracestate")

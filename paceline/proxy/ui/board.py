@@ -18,7 +18,6 @@ from paceline.proxy.ui.ledger import Ledger
 from paceline.proxy.ui.report import beside, written_at
 from paceline.proxy.ui.views import BackendState, Board, WhatIf, Work
 from paceline.proxy.upstream.directory import Directory
-from paceline.scheduler.events import Action
 from paceline.scheduler.picture import Inspector
 from paceline.scheduler.scheduler import Scheduler
 from paceline.scheduler.snapshot import BackendSnapshot, Snapshot
@@ -52,12 +51,10 @@ class Boards:
         self._inspector = Inspector(scheduler)
         self._history = History()
         self._ledger = Ledger(self._inspector)
+        self.decided = self._ledger.decided
+        """To be told what the scheduler decided."""
         self._state = b""
         self._stale_at = 0.0
-
-    def decided(self, actions: list[Action], now: float) -> None:
-        """The scheduler decided; `now` on the loop's clock."""
-        self._ledger.decided(actions, now)
 
     def ended(self, record: Record) -> None:
         """A request ended; about two microseconds."""

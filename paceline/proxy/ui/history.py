@@ -36,20 +36,21 @@ class Slot:
 
     def add(self, record: Record) -> None:
         """One more request; its outcome, its first byte, its cached tokens."""
-        work = self.work.get(record.backend)
+        outcome, status, work = record.outcome, record.status, self.work.get(record.backend)
         if work is None:
             work = self.work[record.backend] = Work()
         work.ended += 1
-        work.retried += record.attempts > 1
-        if is_failure(record):
+        if record.attempts > 1:
+            work.retried += 1
+        if (outcome == "failed" or status >= 500) and is_failure(record):
             work.failed += 1
-        elif record.outcome == "failed":
+        elif outcome == "failed":
             work.declined += 1
-        elif record.outcome == "finished":
+        elif outcome == "finished":
             self.finished += 1
             if record.dispatched_at is not None:
                 _compare(work, record)
-        elif record.status == 429 or record.reason in CROWDED:
+        elif status == 429 or record.reason in CROWDED:
             self.refused += 1
         if record.streaming and record.first_byte_at is not None:
             self.durations.add(record.first_byte_at - record.arrived_at)
@@ -121,12 +122,15 @@ def total(works: Iterable[Work]) -> Work:
 
 def _compare(work: Work, record: Record) -> None:
     """What was believed against what was reported; many streams end without a report."""
-    reported, usage = record.usage.cached_tokens, record.usage
+    usage, predicted = record.usage, record.cached_tokens
+    reported = usage.cached_tokens
     if reported is None:
         work.unreported += 1
         return
     work.prompt += usage.prompt_tokens or record.prompt_tokens
-    work.predicted += record.cached_tokens
+    work.predicted += predicted
     work.reported += reported
-    work.missed += max(0, record.cached_tokens - reported)
-    work.unexpected += max(0, reported - record.cached_tokens)
+    if predicted > reported:
+        work.missed += predicted - reported
+    else:
+        work.unexpected += reported - predicted

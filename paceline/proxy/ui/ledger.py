@@ -25,7 +25,7 @@ class Ledger:
     """Keeps references and makes sense of them when somebody looks."""
 
     def __init__(self, inspector: Inspector) -> None:
-        self._inspector = inspector
+        self._entry = inspector.entry
         self._made: deque[Made] = deque(maxlen=DECISIONS)
         self._ended: deque[Record] = deque(maxlen=ENDED)
         self._failed: deque[Record] = deque(maxlen=FAILURES)
@@ -33,12 +33,12 @@ class Ledger:
     def decided(self, actions: list[Action], now: float) -> None:
         """The scheduler decided this at `now`; half a microsecond each."""
         for action in actions:
-            self._made.append((now, action, self._inspector.entry(action.id)))
+            self._made.append((now, action, self._entry(action.id)))
 
     def ended(self, record: Record) -> None:
         """A request ended."""
         self._ended.append(record)
-        if record.outcome == "failed" or is_failure(record):
+        if record.outcome == "failed" or (record.status >= 500 and is_failure(record)):
             self._failed.append(record)
 
     def decisions(self, offset: float) -> list[Decision]:

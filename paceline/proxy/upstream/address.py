@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from functools import cached_property
 from urllib.parse import SplitResult, urlsplit
 
 from msgspec import Struct, structs
@@ -27,7 +28,7 @@ class Secret(str):
         return "'***'"
 
 
-class Address(Struct, frozen=True, kw_only=True):
+class Address(Struct, frozen=True, kw_only=True, dict=True):
     """One engine's address, under the name that the scheduler has for it."""
 
     id: str
@@ -48,6 +49,16 @@ class Address(Struct, frozen=True, kw_only=True):
         """Host and port as they stand in a URL and in the Host header."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{host}:{self.port}"
+
+    @cached_property
+    def host_line(self) -> bytes:
+        """The Host header of requests to it."""
+        return b"Host: " + self.authority.encode()
+
+    @cached_property
+    def credentials(self) -> tuple[bytes, ...]:
+        """The header that lets requests into it; empty where the client's is passed on."""
+        return (b"Authorization: Bearer " + self.key.encode(),) if self.key else ()
 
     @property
     def place(self) -> tuple[str, bool, str]:

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol, cast
 
+from paceline.proxy.http.outbox import Outbox
 from paceline.proxy.upstream.address import Address
 
 ONE_WRITE = 64 * 1024
@@ -37,6 +38,11 @@ class Keeper(Protocol):
         """The loop's clock, in seconds."""
         ...
 
+    @property
+    def outbox(self) -> Outbox:
+        """What writes to all its connections."""
+        ...
+
     def keep(self, connection: Connection, /) -> None:
         """It can carry another request."""
         ...
@@ -62,6 +68,8 @@ class Lane:
         """When any byte of a reply last came."""
         self.broken_at = 0.0
         """When it last closed a connection that the proxy would have kept."""
+        self.dropped = False
+        """The backend is gone or elsewhere: no connection is kept any longer."""
 
     def begin(self, now: float) -> None:
         """Something is asked of it."""
@@ -79,23 +87,25 @@ class Connection(asyncio.Protocol):
         self.lane = lane
         self.reused = False
         """Whether a request was answered here before."""
-        self.heard_at = 0.0
-        """When bytes last came, on the loop's clock."""
-        self.idle_since = 0.0
+        self.heard_at = keeper.now()
+        """When bytes last came, or it was made, on the loop's clock."""
         self._keeper = keeper
         self._now = keeper.now
+        self._outbox = keeper.outbox
         self._receiver: Receiver | None = None
 
     def send(self, head: bytes, body: bytes, receiver: Receiver) -> None:
         """Send a request; its reply goes to `receiver`."""
         self._receiver = receiver
-        self.lane.begin(self._now())
-        self.lane.busy.add(self)
+        lane = self.lane
+        if not lane.busy:
+            lane.begin(self._now())
+        lane.busy.add(self)
         if len(body) <= ONE_WRITE:
-            self.transport.write(head + body)
+            self._outbox.write(self.transport, head + body)
         else:
-            self.transport.write(head)
-            self.transport.write(body)
+            self._outbox.write(self.transport, head)
+            self._outbox.write(self.transport, body)
 
     @property
     def sent(self) -> bool:
@@ -104,7 +114,8 @@ class Connection(asyncio.Protocol):
 
     def release(self) -> None:
         """The reply is complete: keep the connection for the next request."""
-        self._leave()
+        self._receiver = None
+        self.lane.busy.discard(self)
         self._keeper.keep(self)
 
     def abort(self) -> None:

@@ -41,6 +41,8 @@ class Directory:
     def __init__(self, backends: Sequence[BackendConfig]) -> None:
         """Reads all URLs; raises BadAddress."""
         self._entries: dict[str, Entry] = {}
+        self.entry = self._entries.get
+        """The backend with this name; None if there is none."""
         self._turn = 0
         for config in backends:
             self.add(config)
@@ -76,10 +78,6 @@ class Directory:
         """Whether no other backend that is up serves any of its models."""
         others = (other for other in self if other is not entry and other.up)
         return not any(other.serves(model) for other in others for model in entry.models)
-
-    def entry(self, id: str) -> Entry | None:
-        """The backend with this name."""
-        return self._entries.get(id)
 
     def up(self) -> list[Address]:
         """The backends that may be sent requests now."""

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import cast
 
 from aiohttp.base_protocol import BaseProtocol
 from aiohttp.http import HttpRequestParser
 
-from paceline.proxy.http.inbound import Handler, Inbound
+from paceline.proxy.http.head import Head
+from paceline.proxy.http.inbound import Inbound
 from paceline.proxy.http.request import Reply, Request
-from paceline.proxy.routes.app import is_page
 from paceline.proxy.workers.messages import Answered, Asked, ToParent
 
 
@@ -24,14 +24,6 @@ class Pages:
         self._numbers = itertools.count()
         self._asked: dict[int, asyncio.Future[Reply]] = {}
         self._alone = False
-
-    def around(self, handler: Handler) -> Handler:
-        """A handler that leaves to `handler` whatever is not the proxy's own."""
-
-        def handle(request: Request) -> Awaitable[Reply | None]:
-            return self._ask(request) if is_page(request) else handler(request)
-
-        return handle
 
     def answered(self, answer: Answered) -> None:
         """The parent's answer came."""
@@ -48,7 +40,8 @@ class Pages:
             if not future.done():
                 future.set_result(_gone())
 
-    async def _ask(self, request: Request) -> Reply:
+    async def ask(self, request: Request) -> Reply:
+        """The parent's answer."""
         if self._alone:
             return _gone()
         number = next(self._numbers)
@@ -72,7 +65,7 @@ def rebuilt(asked: Asked) -> Request:
         BaseProtocol(loop), loop, 2**16, max_line_size=longest, max_field_size=longest
     )
     messages, _, _ = parser.feed_data(head + name + b"\r\n")
-    request = Request(messages[0][0], cast(Inbound, None), "worker")
+    request = Request(Head(messages[0][0]), cast(Inbound, None), "worker")
     request.body = asked.body
     return request
 

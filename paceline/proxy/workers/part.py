@@ -83,7 +83,7 @@ class Part:
             tokenizers=tokenizers(begin.config.models),
             tracing=tracing(begin.config.tracing),
         )
-        handler = self._pages.around(forwarding(self.gateway))
+        handler = forwarding(self.gateway, self._pages.ask)
         self.server = client_server(self.gateway, handler)
 
     def take(self, message: ToWorker) -> None:

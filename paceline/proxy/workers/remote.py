@@ -27,25 +27,34 @@ class RemoteDriver:
     """Tells the parent's driver of every step, and wakes those about whom it has decided."""
 
     def __init__(self, send: Send, loop: asyncio.AbstractEventLoop) -> None:
+        self.now = loop.time
+        """The scheduler's clock: loops of one machine share it."""
         self._send = send
         self._loop = loop
         self._waiting: dict[str, asyncio.Future[Dispatch | Reject]] = {}
         self._alone = False
 
-    def now(self) -> float:
-        """The scheduler's clock: loops of one machine share it."""
-        return self._loop.time()
+    def admit(self, request: Request) -> None:
+        """Ask for the decision about a new request; raises ApiError once the parent is gone."""
+        self._ask(Arrived(request))
 
-    async def admit(self, request: Request) -> Dispatch | Reject:
-        """The decision about a new request; raises ApiError once the parent is gone.
+    def retry(self, id: str) -> None:
+        """The backend failed before the first byte: ask for another; raises ApiError as well."""
+        self._ask(Failed(id, retry=True))
+
+    async def wait(self, id: str) -> Dispatch | Reject:
+        """The decision that was asked for; raises ApiError once the parent is gone.
 
         Cancelling the caller takes the request out of the scheduler.
         """
-        return await self._decide(request.id, Arrived(request))
-
-    async def retry(self, id: str) -> Dispatch | Reject:
-        """The backend failed before the first byte: the next decision; raises ApiError as well."""
-        return await self._decide(id, Failed(id, retry=True))
+        future: asyncio.Future[Dispatch | Reject] = self._loop.create_future()
+        self._waiting[id] = future
+        try:
+            return await future
+        except asyncio.CancelledError:
+            self._waiting.pop(id, None)
+            self._send(Cancelled(id))
+            raise
 
     def first_byte(self, id: str) -> None:
         """The first byte of the answer came."""
@@ -77,18 +86,10 @@ class RemoteDriver:
                 future.set_exception(_gone())
         self._waiting.clear()
 
-    async def _decide(self, id: str, event: Arrived | Failed) -> Dispatch | Reject:
+    def _ask(self, event: Arrived | Failed) -> None:
         if self._alone:
             raise _gone()
-        future: asyncio.Future[Dispatch | Reject] = self._loop.create_future()
-        self._waiting[id] = future
         self._send(event)
-        try:
-            return await future
-        except asyncio.CancelledError:
-            self._waiting.pop(id, None)
-            self._send(Cancelled(id))
-            raise
 
 
 class RemoteStanding(Standing):

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
+from tests.fuzz.wire import GOOD, play
 from tests.proxy.http.dawdling import every, limited
 from tests.proxy.rig import CHAT, proxied
 from tests.proxy.scripted import always, reply
@@ -52,3 +55,35 @@ async def test_a_body_may_come_in_pieces() -> None:
             await client.writer.drain()
             client.say(piece)
         assert (await client.answer()).body == b"yes"
+
+
+LOOKS_ODD = b"a\r\n\r\nGET  /y  HTTP/1.1\r\nb RTSP/1.0\r\n\r\nc"
+"""What a body may hold."""
+HEAD = b"POST /x HTTP/1.1\r\nHost: p\r\n"
+SIZED = HEAD + b"Content-Length: %d\r\n\r\n%b" % (len(LOOKS_ODD), LOOKS_ODD)
+CHUNKED = (
+    HEAD
+    + b"Transfer-Encoding: chunked\r\n\r\n5;x\r\n%b\r\n%x\r\n%b\r\n00\r\nX: y\r\n\r\n"
+    % (
+        LOOKS_ODD[:5],
+        len(LOOKS_ODD) - 5,
+        LOOKS_ODD[5:],
+    )
+)
+
+
+@pytest.mark.parametrize("size", [1, 7, 11, 1000])
+async def test_what_bodies_hold_is_left_alone(size: int) -> None:
+    """However it is cut, and though it looks like a request."""
+    data = GOOD + SIZED + GOOD + CHUNKED + b"\r\n" + SIZED + GOOD
+    seen, statuses = await play([data[at : at + size] for at in range(0, len(data), size)])
+    good, odd = ("GET", "/good", b""), ("POST", "/x", LOOKS_ODD)
+    assert seen == [good, odd, good, odd, odd, good]
+    assert statuses == [b"200"] * 6
+
+
+async def test_many_small_chunks_are_read_at_once() -> None:
+    """aiohttp's reader would have the client wait, for somebody who reads piece by piece."""
+    chunks = HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + b"1\r\na\r\n" * 2000 + b"0\r\n\r\n"
+    seen, statuses = await play([chunks])
+    assert (seen, statuses) == ([("POST", "/x", b"a" * 2000)], [b"200"])

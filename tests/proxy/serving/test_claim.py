@@ -18,17 +18,18 @@ if TYPE_CHECKING:
     from paceline.proxy.serving.driver import Driver
 
 
-def claim(driver: FakeDriver) -> Scheduled:
-    """A claim not yet admitted."""
+def admitted(driver: FakeDriver) -> Scheduled:
+    """A claim on the backend that the driver gives it at once."""
     request = Request(id="r", arrived_at=0.0, model="m")
-    return Scheduled(cast("Driver", driver), request, Record(id="r", path="/"))
+    decision = driver.admit(request)
+    assert decision is not None
+    return Scheduled(cast("Driver", driver), request, Record(id="r", path="/"), decision)
 
 
 async def test_only_the_first_ending_counts() -> None:
     """The scheduler hears of one, so that its counts return to zero."""
     driver = FakeDriver(["e"])
-    held = claim(driver)
-    await held.admit()
+    held = admitted(driver)
     held.finished(Usage())
     held.failed()
     held.cancelled()
@@ -38,8 +39,7 @@ async def test_only_the_first_ending_counts() -> None:
 async def test_refused_request_has_no_ending() -> None:
     """It is out of the scheduler already."""
     driver = FakeDriver(["e"])
-    held = claim(driver)
-    await held.admit()
+    held = admitted(driver)
     driver.refusal = Reject("r", "deadline", retry_after=1.0)
     with pytest.raises(ApiError, match="No engine had room"):
         await held.move()
@@ -50,8 +50,7 @@ async def test_refused_request_has_no_ending() -> None:
 async def test_cancelled_while_moving_ends_in_the_driver() -> None:
     """Whoever waits for another backend is taken out by the driver, and not twice."""
     driver = FakeDriver(["e"])
-    held = claim(driver)
-    await held.admit()
+    held = admitted(driver)
     driver.gate = asyncio.get_running_loop().create_future()
     moving = asyncio.create_task(held.move())
     await driver.waiting.wait()

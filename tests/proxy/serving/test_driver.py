@@ -36,7 +36,7 @@ def test_a_deadline_that_has_passed_costs_no_decision() -> None:
     async def main() -> list[str]:
         scheduler = Late()
         driver = Driver(cast(Scheduler, scheduler), asyncio.get_running_loop())
-        decisions = [await driver.admit(Request(id=id, arrived_at=0.0)) for id in ("1", "2")]
+        decisions = [driver.admit(Request(id=id, arrived_at=0.0)) for id in ("1", "2")]
         await scheduler.ticked.wait()
         return [one.backend for one in decisions if isinstance(one, Dispatch)]
 

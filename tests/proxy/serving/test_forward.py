@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 
 import pytest
 
@@ -54,6 +55,48 @@ async def test_answer_is_booked() -> None:
     assert (record.outcome, record.status, record.attempts) == ("finished", 200, 1)
     instants = (record.arrived_at, record.dispatched_at, record.first_byte_at, record.ended_at)
     assert sorted(one for one in instants if one is not None) == list(instants)
+
+
+async def test_a_request_whose_client_left_is_freed_at_once() -> None:
+    """As is one that failed."""
+
+    async def begins(conversation: Conversation) -> None:
+        await conversation.request()
+        await conversation.say(SSE_HEAD + chunked(b"data: {}\n\n"))
+        await conversation.until_closed()
+
+    gc.disable()
+    try:
+        async with proxied(begins) as proxy:
+            caller = await proxy.dial()
+            await caller.post()
+            await caller.reader.readuntil(b"data: {}")
+            caller.hang_up()
+            async with asyncio.timeout(5.0):
+                while proxy.gateway.memory.held:
+                    await asyncio.sleep(0)
+    finally:
+        gc.enable()
+
+
+async def says_nonsense(conversation: Conversation) -> None:
+    """What is no reply at all."""
+    await conversation.request()
+    await conversation.say(b"HTTP/9 what?\r\n\r\n")
+
+
+@pytest.mark.parametrize("script", [refuses, says_nonsense])
+async def test_a_request_that_failed_is_freed_at_once(script: Script) -> None:
+    """Its body does not wait for the collector, which comes late where memory is large."""
+    gc.disable()
+    try:
+        async with proxied(script) as proxy:
+            assert (await proxy.ask()).status == 502
+            async with asyncio.timeout(5.0):
+                while proxy.gateway.memory.held:
+                    await asyncio.sleep(0)
+    finally:
+        gc.enable()
 
 
 async def test_client_errors_are_passed_on() -> None:

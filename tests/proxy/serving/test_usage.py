@@ -24,6 +24,21 @@ def test_json_reply() -> None:
     assert read_usage(body) == Usage(prompt_tokens=12, output_tokens=8, cached_tokens=4)
 
 
+@pytest.mark.parametrize(
+    "more",
+    [
+        b"",
+        b',"completion_tokens_details":null',
+        b',"completion_tokens_details":{"reasoning_tokens":3}',
+        b',"cost":1.5,"note":"a } b"',
+    ],
+)
+def test_whatever_else_a_report_tells(more: bytes) -> None:
+    """Only three numbers count, whatever stands beside them."""
+    body = b'{"choices":[],' + FULL[:-1] + more + b'},"x":{}}'
+    assert read_usage(body) == Usage(prompt_tokens=12, output_tokens=8, cached_tokens=4)
+
+
 def test_stream_with_usage() -> None:
     """With `include_usage` it stands in the event before `[DONE]`; earlier nulls do not count."""
     tail = (

@@ -98,6 +98,19 @@ def test_counts_add_up() -> None:
     assert page["paceline_retries_total", ("a:1", "m")] == 2
 
 
+def test_looking_twice_counts_once() -> None:
+    """What was shown, or taken over into another process's figures, is not added again."""
+    part, whole = Metrics(), Metrics(lambda: EMPTY)
+    for _ in range(2):
+        part.record(finished())
+        whole.add(part.take())
+        page = samples(whole)
+    assert page["paceline_requests_total", ("a:1", "200", "m", "finished")] == 2
+    assert samples(whole) == page
+    counted = part.take().counts
+    assert not any(counted.values())
+
+
 def test_an_answer_in_one_piece_has_no_token_times() -> None:
     """TTFT and inter-token time are of streams only."""
     metrics = Metrics(lambda: EMPTY)

@@ -62,6 +62,20 @@ async def test_idle_connections_are_closed_in_time() -> None:
         assert pool.reuse(at(scripted.port)) is None
 
 
+async def test_nothing_is_kept_of_a_backend_that_was_dropped() -> None:
+    """Not even a connection that was in use, if another engine goes by the name meanwhile."""
+    async with engine(listens) as scripted:
+        pool = pooled()
+        old = await pool.connect(at(scripted.port))
+        pool.drop("e")
+        new = await pool.connect(at(scripted.port))
+        new.release()
+        old.release()
+        assert old.transport.is_closing()
+        assert pool.reuse(at(scripted.port)) is new
+        new.abort()
+
+
 async def test_connection_closed_by_the_engine_is_not_reused() -> None:
     """Its end is noticed while it is idle."""
     hang_up = asyncio.Event()

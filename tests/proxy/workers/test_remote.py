@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
-from typing import Any
 
 import pytest
 
 from paceline.proxy.http.errors import ApiError
 from paceline.proxy.workers.messages import Learned, ToParent
 from paceline.proxy.workers.remote import RemoteDriver, RemoteRatio
-from paceline.scheduler.events import Arrived, Cancelled, Dispatch, Failed, Finished, FirstByte
+from paceline.scheduler.events import (
+    Arrived,
+    Cancelled,
+    Dispatch,
+    Failed,
+    Finished,
+    FirstByte,
+    Reject,
+)
 from paceline.scheduler.types import Request, Usage
 
 REQUEST = Request(id="1", arrived_at=0.0)
@@ -25,9 +31,9 @@ class Worker:
         self.said: list[ToParent] = []
         self.driver = RemoteDriver(self.said.append, asyncio.get_running_loop())
 
-    async def begin(self, call: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
-        """A call that has got as far as it can."""
-        task = asyncio.create_task(call)
+    async def waits(self, id: str) -> asyncio.Task[Dispatch | Reject]:
+        """Somebody waits for the decision about this request."""
+        task = asyncio.create_task(self.driver.wait(id))
         await asyncio.sleep(0)
         return task
 
@@ -35,10 +41,12 @@ class Worker:
 async def test_a_step_is_a_message_and_a_decision_its_answer() -> None:
     """The driver's verbs are the scheduler's events."""
     worker = Worker()
-    task = await worker.begin(worker.driver.admit(REQUEST))
+    worker.driver.admit(REQUEST)
+    task = await worker.waits("1")
     worker.driver.decided(GO)
     assert await task == GO
-    task = await worker.begin(worker.driver.retry("1"))
+    worker.driver.retry("1")
+    task = await worker.waits("1")
     worker.driver.decided(GO)
     assert await task == GO
     worker.driver.first_byte("1")
@@ -53,7 +61,8 @@ async def test_a_step_is_a_message_and_a_decision_its_answer() -> None:
 async def test_who_leaves_while_waiting_is_cancelled() -> None:
     """The parent hears of it; its decision, which may be on the way, finds nobody."""
     worker = Worker()
-    task = await worker.begin(worker.driver.admit(REQUEST))
+    worker.driver.admit(REQUEST)
+    task = await worker.waits("1")
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
@@ -64,11 +73,14 @@ async def test_who_leaves_while_waiting_is_cancelled() -> None:
 async def test_without_a_parent_nobody_waits() -> None:
     """Those who wait and those who come are told to try again."""
     worker = Worker()
-    task = await worker.begin(worker.driver.admit(REQUEST))
+    worker.driver.admit(REQUEST)
+    task = await worker.waits("1")
     worker.driver.abandon()
-    for call in (task, worker.driver.admit(REQUEST)):
-        with pytest.raises(ApiError) as raised:
-            await call
+    with pytest.raises(ApiError) as waited:
+        await task
+    with pytest.raises(ApiError) as came:
+        worker.driver.admit(REQUEST)
+    for raised in (waited, came):
         assert (raised.value.status, raised.value.reason) == (503, "restarting")
 
 
