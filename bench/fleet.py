@@ -1,23 +1,26 @@
 """Several proxies behind a round robin, in virtual time: what is lost, and what sharing wins back.
 
-    python -m bench.fleet [--proxies 4] [--backends 4]
+    python -m bench.fleet [--proxies 4] [--backends 4] [--seeds 1]
 
 Each proxy has a scheduler of its own. What one sends to an engine, and how that goes on, the others
 hear in batches, 1 ms later: every `interval`, and at once of what is large. They take it for a
 request of theirs that is there already. With `homes`, a request is decided by the proxy that its
 prefix belongs to, wherever it came in. Engines are models of vLLM and SGLang (Llama-3.1-8B on an
 H100, a KV pool of 65,536 tokens, 30,000 for `small`); the workloads are as in `bench.policies`,
-times the engines. docs/fleet.md has the design.
+times the engines. With several seeds the figures are means, and the hit rate has its standard
+error: one run's differs from the next by some 0.02. docs/fleet.md has the design.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from math import inf
+from math import inf, sqrt
 from random import Random
+from statistics import mean, stdev
 
 import click
+from msgspec.structs import replace
 
 from bench.virtual import KV_TOKENS, PRESET
 from paceline.engines.model.engine import EngineConfig, ModelKind
@@ -30,6 +33,7 @@ from paceline.scheduler.events import (
     Arrived,
     Dispatch,
     Event,
+    Finished,
     FirstByte,
     ProxiesChanged,
     Sent,
@@ -77,6 +81,7 @@ class Fleet:
         self._owner: dict[str, int] = {}
         self._requests: dict[str, Request] = {}
         self._large: set[str] = set()
+        self._sent_at: dict[str, float] = {}
         self._untold: list[list[Event]] = [[] for _ in made]
         """What each has not told yet."""
         self._told_at = [-inf] * proxies
@@ -97,7 +102,7 @@ class Fleet:
             return actions
         if not isinstance(event, Arrived):
             large = isinstance(event, FirstByte) and event.id in self._large
-            self._publish(owner, event, now, large=large)
+            self._publish(owner, self._timed(event, now), now, large=large)
         return actions + self._said(owner, self._peers[owner].handle(event, now), now)
 
     def deadline(self) -> float | None:
@@ -105,6 +110,12 @@ class Fleet:
         times = [at for peer in self._peers if (at := peer.deadline()) is not None]
         times += [at for at in self._due if at < inf]
         return min([*times, *(news[0] for news in list(self._news)[:1])], default=None)
+
+    def _timed(self, event: Event, now: float) -> Event:
+        """As its proxy tells it: others hear late of beginning and end."""
+        if isinstance(event, FirstByte | Finished):
+            return replace(event, took=now - self._sent_at[event.id])
+        return event
 
     def _decider_of(self, request: Request) -> int:
         if self._homes and request.prefix:
@@ -135,6 +146,7 @@ class Fleet:
                 large = request.prompt_tokens - action.cached_tokens >= LARGE_TOKENS
                 if large:
                     self._large.add(request.id)
+                self._sent_at[request.id] = now
                 self._publish(k, Sent(request, action.backend), now, large=large)
         return actions
 
@@ -146,22 +158,22 @@ class Fleet:
         self._due[k] = min(self._due[k], max(now, self._told_at[k] + wait))
 
 
-def workloads(backends: int) -> Iterator[tuple[str, Callable[[], Workload]]]:
+def workloads(backends: int, seed: int = SEED) -> Iterator[tuple[str, Callable[[], Workload]]]:
     """Backlogs, a stream of families, conversations: as much for each engine as on one."""
     many = Gsp(groups=64 * backends)
-    yield "many", lambda: at_once(generate(many, SEED))
+    yield "many", lambda: at_once(generate(many, seed))
     long = Gsp(groups=24 * backends, shared=6000, unique=100, output=64)
-    yield "long", lambda: at_once(generate(long, SEED))
+    yield "long", lambda: at_once(generate(long, seed))
     p45 = Gsp(groups=64 * backends, members=10, output=32)
-    yield "p45", lambda: spaced(generate(p45, SEED), _poisson(45.0 * backends))
+    yield "p45", lambda: spaced(generate(p45, seed), _poisson(45.0 * backends, seed))
     chat = Chat(sessions=100 * backends, think=5.0)
-    yield "chat", lambda: spaced(generate(chat, SEED), _poisson(4.0 * backends))
+    yield "chat", lambda: spaced(generate(chat, seed), _poisson(4.0 * backends, seed))
     small = Gsp(groups=20 * backends, members=10, unique=100, output=16)
-    yield "small", lambda: spaced(generate(small, SEED), _poisson(30.0 * backends))
+    yield "small", lambda: spaced(generate(small, seed), _poisson(30.0 * backends, seed))
 
 
-def _poisson(rate: float) -> Iterator[float]:
-    return gaps("poisson", rate, 1.0, Random(SEED))
+def _poisson(rate: float, seed: int) -> Iterator[float]:
+    return gaps("poisson", rate, 1.0, Random(seed))
 
 
 def engine(kind: ModelKind, kv_tokens: int = KV_TOKENS) -> EngineConfig:
@@ -175,32 +187,46 @@ def engine(kind: ModelKind, kv_tokens: int = KV_TOKENS) -> EngineConfig:
 @click.option("--backends", default=4, help="Engines.")
 @click.option("--kind", "kinds", default="vllm,sglang", help="With commas between.")
 @click.option("--only", default="", help="Workloads, with commas between; all by default.")
-def main(proxies: int, backends: int, kinds: str, only: str) -> None:
+@click.option("--seeds", default=1, help="Runs of each workload.")
+def main(proxies: int, backends: int, kinds: str, only: str, seeds: int) -> None:
     """One proxy, several that share nothing, and several that share at different intervals."""
     click.echo(
         "| engine | workload | proxies | shared every | homes | hit | makespan | TTFT, p99 |"
     )
     click.echo("|---|---|---|---|---|---|---|---|")
     for kind in kinds.split(","):
-        for name, workload in workloads(backends):
+        for name, _ in workloads(backends):
             if only and name not in only.split(","):
                 continue
             kv_tokens = SMALL_TOKENS if name == "small" else KV_TOKENS
             model = engine("vllm" if kind == "vllm" else "sglang", kv_tokens)
             config = RunConfig(engine=model, backends=backends)
             for count, (interval, homes) in [(1, (None, False)), *((proxies, s) for s in SHARING)]:
-                rows = simulate(config, workload(), Fleet(count, interval, homes)).rows
-                found = summarise(rows, Slo())
+                found = [
+                    run(config, name, seed, Fleet(count, interval, homes))
+                    for seed in range(SEED, SEED + seeds)
+                ]
                 click.echo(f"| {kind} | {name} | {count} | {row(interval, homes, found)}")
 
 
-def row(interval: float | None, homes: bool, found: Summary) -> str:
+def run(config: RunConfig, name: str, seed: int, fleet: Fleet) -> Summary:
+    """One run of a workload."""
+    workload = dict(workloads(config.backends, seed))[name]
+    return summarise(simulate(config, workload(), fleet).rows, Slo())
+
+
+def row(interval: float | None, homes: bool, found: list[Summary]) -> str:
     """The rest of one line of the table; seconds."""
     shared = "-" if interval is None else f"{interval * 1e3:g} ms"
-    times = f"{found.ttft_s.mean:.2f}, {found.ttft_s.p99:.2f}"
+    hits = [one.hit_rate for one in found]
+    error = f" ± {stdev(hits) / sqrt(len(hits)):.3f}" if len(hits) > 1 else ""
+    times = ", ".join(
+        f"{mean(values):.2f}"
+        for values in ([one.ttft_s.mean for one in found], [one.ttft_s.p99 for one in found])
+    )
     return (
-        f"{shared} | {'yes' if homes else '-'} | {found.hit_rate:.3f}"
-        f" | {found.makespan_s:.2f} | {times} |"
+        f"{shared} | {'yes' if homes else '-'} | {mean(hits):.3f}{error}"
+        f" | {mean([one.makespan_s for one in found]):.2f} | {times} |"
     )
 
 

@@ -39,6 +39,8 @@ class FirstByte(Struct, frozen=True, tag=True):
     """The engine sent the first byte of the answer: the prompt is computed there."""
 
     id: str
+    took: float | None = None
+    """Seconds since it was sent, where another proxy tells: news of both travel. None: as seen."""
 
 
 class Finished(Struct, frozen=True, tag=True):
@@ -49,6 +51,8 @@ class Finished(Struct, frozen=True, tag=True):
     prefix: tuple[int, ...] = ()
     """Block keys of the prompt and its answer, as a later prompt that quotes both begins; empty
     where they are not known."""
+    took: float | None = None
+    """As of `FirstByte`."""
 
 
 class Failed(Struct, frozen=True, tag=True):

@@ -212,6 +212,8 @@ class Scheduler:
         entry = self._in_flight(event.id)
         if entry is None:
             return
+        if event.took is not None:
+            entry.dispatched_at = now - event.took
         changed = self._backends[entry.backend].first_byte(entry, now)
         if self._admission.waiting:
             self._waiting.open(entry.backend)
@@ -222,6 +224,8 @@ class Scheduler:
         entry = self._entries.get(event.id)
         if entry is None or entry.waiting:
             return
+        if event.took is not None:
+            entry.dispatched_at = now - event.took
         request, usage = entry.request, event.usage
         output_tokens = usage.output_tokens
         if output_tokens is None:

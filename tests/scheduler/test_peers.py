@@ -199,12 +199,24 @@ def test_a_backend_that_goes_takes_peers_requests_along() -> None:
     assert talk.scheduler._trie.nodes == 0
 
 
+@pytest.mark.parametrize("took", [0.02, 0.05])
+@pytest.mark.parametrize("streaming", [True, False])
+def test_a_peer_says_how_long_its_request_took(streaming: bool, took: float) -> None:
+    """An engine is as fast as its requests took, however soon after one another both were heard:
+    proxies that measure news instead disagree on where to compute what."""
+    talk = Talk(*large("a"))
+    hear(talk, "p.0.1", "abcdefghijklmnopqrst", streaming=streaming, at=1.0)
+    end = FirstByte("p.0.1", took) if streaming else Finished("p.0.1", Usage(), (), took)
+    talk.say(end, 1.001)
+    assert at(talk).prefill_rate == pytest.approx(2010 / took)
+
+
 def story(names: list[str]) -> list[Event]:
     """All that can be heard of a peer's request."""
     events: list[Event] = []
     for number, name in enumerate(names):
         sent = request(name, "abcxyz"[number % 4 :], tail=50, streaming=bool(number % 2))
-        events += [Sent(sent, "ab"[number % 2]), FirstByte(name)]
+        events += [Sent(sent, "ab"[number % 2]), FirstByte(name, number / 10)]
         usage = Usage(output_tokens=7, cached_tokens=(None, 0)[number % 2])
         events.append(Failed(name) if number % 3 == 2 else Finished(name, usage))
     return events

@@ -86,7 +86,7 @@ class Member:
         self._beat_at = 0.0
         self._quick_at = 0.0
         self.proxy = secrets.token_hex(6)
-        self.outbox = Outbox(self.proxy, request, self._full.set)
+        self.outbox = Outbox(self.proxy, request, self._full.set, self._loop.time)
         self.peers = Peers(self.proxy)
         self.told = 0
         """Batches appended."""

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from paceline.scheduler.events import Finished
 from paceline.scheduler.types import Keys, Request, Usage
 
-FORMAT = 1
+FORMAT = 2
 """Of what is below: proxies of another format do not hear each other."""
+MOST_MS = 3_600_000
+
+Milliseconds = Annotated[int, Meta(ge=1, le=MOST_MS)]
+"""Since a request was sent: bounded, so that nobody's rate becomes 0 or infinite by it."""
 
 
 class Sent(Struct, frozen=True, array_like=True, tag="s"):
@@ -47,6 +53,7 @@ class First(Struct, frozen=True, array_like=True, tag="f"):
     """Its answer began."""
 
     number: int
+    took_ms: Milliseconds
 
 
 class Ended(Struct, frozen=True, array_like=True, tag="e"):
@@ -56,6 +63,7 @@ class Ended(Struct, frozen=True, array_like=True, tag="e"):
     prompt_tokens: int | None
     output_tokens: int | None
     cached_tokens: int | None
+    took_ms: Milliseconds
     answered: Keys
     """Block keys of prompt and answer that follow those of the prompt."""
 
@@ -109,7 +117,12 @@ def told(number: int, backend: str, request: Request) -> Sent:
     )
 
 
-def ended(number: int, event: Finished, depth: int) -> Ended:
+def whole_ms(seconds: float) -> int:
+    """A span as it is told."""
+    return min(max(1, round(seconds * 1000)), MOST_MS)
+
+
+def ended(number: int, event: Finished, depth: int, took_ms: int) -> Ended:
     """The news that a request, whose prompt has `depth` blocks, was answered."""
     usage = event.usage
     return Ended(
@@ -117,6 +130,7 @@ def ended(number: int, event: Finished, depth: int) -> Ended:
         usage.prompt_tokens,
         usage.output_tokens,
         usage.cached_tokens,
+        took_ms,
         event.prefix[depth:],
     )
 

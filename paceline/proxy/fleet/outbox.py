@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from msgspec import Struct
 
-from paceline.proxy.fleet.messages import Batch, Failed, First, News, Sent, ended, told
+from paceline.proxy.fleet.messages import Batch, Failed, First, News, Sent, ended, told, whole_ms
 from paceline.scheduler import events
 from paceline.scheduler.events import Action, Dispatch, Event
 from paceline.scheduler.types import Request
@@ -28,17 +28,24 @@ class Open(Struct):
     sent: Sent
     large: bool
     """Of which the others hear at once."""
-    begun: bool = False
+    at: float
+    """When it was sent."""
+    first: First | None = None
+    """Once its answer has begun."""
 
 
 class Outbox:
     """Hears what the scheduler hears and says; about 2 us a request and event."""
 
     def __init__(
-        self, proxy: str, request: Callable[[str], Request | None], full: Callable[[], None]
+        self,
+        proxy: str,
+        request: Callable[[str], Request | None],
+        full: Callable[[], None],
+        clock: Callable[[], float],
     ) -> None:
         """`request` finds one that runs by its id; `full` is called when there is enough, or
-        something large."""
+        something large; `clock` tells seconds."""
         self.proxy = proxy
         self.run = 0
         self.number = -1
@@ -47,6 +54,7 @@ class Outbox:
         """Nobody can hear: only what is in flight is kept."""
         self._request = request
         self._full = full
+        self._clock = clock
         self._count = 0
         self._numbers: dict[str, int] = {}
         self._open: dict[int, Open] = {}
@@ -84,8 +92,8 @@ class Outbox:
         if everything or self.number < 0:
             for one in self._open.values():
                 news.append(one.sent)
-                if one.begun:
-                    news.append(First(one.sent.number))
+                if one.first is not None:
+                    news.append(one.first)
         self._clear()
         self.number += 1
         listed = self.running if running else None
@@ -96,12 +104,13 @@ class Outbox:
         if number is None:
             return
         one = self._open[number]
+        took = whole_ms(self._clock() - one.at)
         if isinstance(event, events.FirstByte):
-            one.begun = True
-            self._tell(First(number), ENDED_BYTES, at_once=one.large)
+            one.first = First(number, took)
+            self._tell(one.first, ENDED_BYTES, at_once=one.large)
             return
         self._forget(event.id, number)
-        news = ended(number, event, len(one.sent.prefix))
+        news = ended(number, event, len(one.sent.prefix), took)
         self._tell(news, ENDED_BYTES + KEY_BYTES * len(news.answered))
 
     def _fails(self, event: events.Failed | events.Cancelled) -> None:
@@ -118,7 +127,7 @@ class Outbox:
         self._numbers[action.id] = self._count
         sent = told(self._count, action.backend, request)
         large = request.prompt_tokens - action.cached_tokens >= LARGE_TOKENS
-        self._open[self._count] = Open(sent, large)
+        self._open[self._count] = Open(sent, large, self._clock())
         self._tell(sent, SENT_BYTES + KEY_BYTES * len(sent.prefix), at_once=large)
 
     def _forget(self, id: str, number: int) -> None:

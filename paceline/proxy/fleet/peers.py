@@ -118,12 +118,12 @@ class Peers:
         elif number not in peer.running:
             pass  # it was sent before this proxy listened
         elif isinstance(news, First):
-            yield events.FirstByte(id)
+            yield events.FirstByte(id, news.took_ms / 1000)
         else:
             prefix = peer.running.pop(number)
             if isinstance(news, Ended):
                 answered = prefix + news.answered if news.answered else ()
-                yield events.Finished(id, news.usage(), answered)
+                yield events.Finished(id, news.usage(), answered, news.took_ms / 1000)
             else:
                 yield events.Failed(id)
 

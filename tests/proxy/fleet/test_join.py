@@ -11,6 +11,7 @@ import pytest
 from paceline.proxy.config import Config, FleetConfig
 from paceline.proxy.fleet.join import join, stream
 from paceline.proxy.fleet.member import StoreLost
+from paceline.proxy.fleet.messages import FORMAT
 from paceline.proxy.fleet.store import RedisStore
 from paceline.proxy.process.secure import secure
 from tests.proxy.fleet.stream import End, Stream
@@ -114,5 +115,5 @@ def test_another_secret_is_another_stream(monkeypatch: pytest.MonkeyPatch) -> No
     other = secure(config(1)).shared
     assert shared is not None
     assert other is not None
-    assert stream("c", shared).startswith("paceline:1:c:")
+    assert stream("c", shared).startswith(f"paceline:{FORMAT}:c:")
     assert len({stream("c", shared), stream("d", shared), stream("c", other)}) == 3

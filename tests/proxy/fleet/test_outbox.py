@@ -18,7 +18,8 @@ class Told:
     def __init__(self) -> None:
         self.requests: dict[str, Request] = {}
         self.full = 0
-        self.outbox = Outbox("p", self.requests.get, self._fill)
+        self.now = 0.0
+        self.outbox = Outbox("p", self.requests.get, self._fill, lambda: self.now)
         self.outbox.alone = False
 
     def send(
@@ -52,16 +53,18 @@ def told() -> Told:
 
 
 def test_a_requests_life_is_told(told: Told) -> None:
-    """Sent, begun, ended: in this order, once."""
+    """Sent, begun, ended: in this order, once, and how long each took."""
     told.send("r")
+    told.now = 0.06
     told.outbox.note(FirstByte("r"), [])
+    told.now = 0.5
     usage = Usage(output_tokens=5)
     told.outbox.note(Finished("r", usage, (*told.requests["r"].prefix, 7)), [])
     sent, first, end = told.batch().news
     assert isinstance(sent, Sent)
     assert (sent.backend, sent.prefix) == ("b", told.requests["r"].prefix)
-    assert first == First(1)
-    assert end == Ended(1, None, 5, None, (7,))
+    assert first == First(1, 60)
+    assert end == Ended(1, None, 5, None, 500, (7,))
     assert told.kinds() == []
     assert told.outbox.running == []
 

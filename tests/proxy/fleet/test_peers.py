@@ -20,7 +20,7 @@ def sent(number: int, prefix: str = "ab") -> News:
 
 def end(number: int, prefix: str = "ab") -> News:
     usage = Usage(output_tokens=5)
-    return ended(number, Finished("theirs", usage, keys(prefix)), 2)
+    return ended(number, Finished("theirs", usage, keys(prefix)), 2, 500)
 
 
 def says(
@@ -48,9 +48,9 @@ def read(*heard: Heard) -> str:
 def test_a_request_comes_and_goes() -> None:
     """In the scheduler's words; its answer's blocks follow those of its prompt."""
     peers = Peers("me")
-    assert says(peers, 0, sent(1), First(1)) == "sent q.0.1, first q.0.1"
+    assert says(peers, 0, sent(1), First(1, 60)) == "sent q.0.1, first q.0.1"
     [finish] = peers.hear(Batch("q", 0, 1, [end(1, "abcd")]), 0.0)
-    assert finish == Finished("q.0.1", Usage(output_tokens=5), keys("abcd"))
+    assert finish == Finished("q.0.1", Usage(output_tokens=5), keys("abcd"), 0.5)
     [peer] = peers
     assert not peer.running
     assert (peers.batches, peers.requests, peers.gaps) == (2, 1, 0)
@@ -75,7 +75,7 @@ def test_the_same_request_again_changes_nothing() -> None:
     """As when somebody else had asked for all that runs."""
     peers = Peers("me")
     says(peers, 0, sent(1))
-    assert says(peers, 1, sent(1), First(1)) == "first q.0.1"
+    assert says(peers, 1, sent(1), First(1, 60)) == "first q.0.1"
 
 
 def test_a_gap_ends_what_ran_and_asks() -> None:
@@ -145,9 +145,9 @@ BATCHES = [
     for number, (news, running) in enumerate(
         [
             ([sent(1), sent(2, "xyz")], None),
-            ([First(1), sent(3)], [1, 2, 3]),
+            ([First(1, 60), sent(3)], [1, 2, 3]),
             ([end(1, "abc"), Lost(2)], None),
-            ([sent(4, "x"), First(3)], [3, 4]),
+            ([sent(4, "x"), First(3, 60)], [3, 4]),
             ([end(3)], [4]),
         ]
     )
