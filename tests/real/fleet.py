@@ -147,9 +147,9 @@ class Played:
         self.hit_rate = sum(detail.get("cached_tokens", 0) for detail in details) / prompt
 
 
-async def play(fleet: Fleet, requests: int, rate: float) -> Played:
+async def play(fleet: Fleet, requests: int, rate: float, seed: int = 7) -> Played:
     """Families of 2,000 tokens as a stream, dealt out to the proxies in turn."""
-    rng = Random(7)
+    rng = Random(seed)
     async with aiohttp.ClientSession() as session:
         asked = []
         for number in range(requests):
