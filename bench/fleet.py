@@ -1,6 +1,8 @@
 """Several proxies behind a round robin, in virtual time: what is lost, and what sharing wins back.
 
     python -m bench.fleet [--proxies 4] [--backends 4] [--seeds 1]
+    python -m bench.fleet --flood
+    python -m bench.fleet --real [--kind vllm] [--seeds 4]
 
 Each proxy has a scheduler of its own. What one sends to an engine, and how that goes on, the others
 hear in batches, 1 ms later: every `interval`, and at once of what is large. They take it for a
@@ -9,15 +11,22 @@ prefix belongs to, wherever it came in. Engines are models of vLLM and SGLang (L
 H100, a KV pool of 65,536 tokens, 30,000 for `small`); the workloads are as in `bench.policies`,
 times the engines. With several seeds the figures are means, and the hit rate has its standard
 error: one run's differs from the next by some 0.02. docs/fleet.md has the design.
+
+`--flood`: two engines and a backlog through the first proxy alone; how others fare meanwhile.
+`--real`: processes, a real store, two emulated engines with small pools, and the wall clock, some
+10 s a run.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from collections.abc import Callable, Iterator
-from math import inf, sqrt
+from math import ceil, inf, sqrt
+from pathlib import Path
 from random import Random
 from statistics import mean, stdev
+from tempfile import TemporaryDirectory
 
 import click
 from msgspec.structs import replace
@@ -40,11 +49,12 @@ from paceline.scheduler.events import (
 )
 from paceline.scheduler.scheduler import Scheduler
 from paceline.scheduler.types import Request
-from paceline.sim.arrivals import at_once, gaps, spaced
+from paceline.sim.arrivals import at_once, gaps, mixed, spaced
 from paceline.sim.generators import Chat, Gsp, generate
 from paceline.sim.run import RunConfig, simulate
 from paceline.sim.summary import Slo, Summary, summarise
 from paceline.sim.workload import Workload
+from tests.real import fleet as processes
 
 SEED = 1
 LATENCY = 0.001
@@ -54,6 +64,9 @@ SMALL_TOKENS = 30_000
 HOME_BLOCKS = 8
 """Blocks of a prompt that say where it belongs: a thousand tokens. What all prompts begin with is
 less, and must not bring all of them to one proxy."""
+REAL_REQUESTS = 400
+REAL_RATE = 60.0
+"""Requests a second of the stream that `--real` plays."""
 SHARING: tuple[tuple[float | None, bool], ...] = (
     (None, False),
     (1.0, False),
@@ -158,6 +171,17 @@ class Fleet:
         self._due[k] = min(self._due[k], max(now, self._told_at[k] + wait))
 
 
+class Flooded(Fleet):
+    """All of the flood comes in at the first proxy, and the rest at the others in turn."""
+
+    def _decider_of(self, request: Request) -> int:
+        others = len(self._peers) - 1
+        if not others or request.id.startswith("flood"):
+            return 0
+        self._turn += 1
+        return 1 + self._turn % others
+
+
 def workloads(backends: int, seed: int = SEED) -> Iterator[tuple[str, Callable[[], Workload]]]:
     """Backlogs, a stream of families, conversations: as much for each engine as on one."""
     many = Gsp(groups=64 * backends)
@@ -188,19 +212,35 @@ def engine(kind: ModelKind, kv_tokens: int = KV_TOKENS) -> EngineConfig:
 @click.option("--kind", "kinds", default="vllm,sglang", help="With commas between.")
 @click.option("--only", default="", help="Workloads, with commas between; all by default.")
 @click.option("--seeds", default=1, help="Runs of each workload.")
-def main(proxies: int, backends: int, kinds: str, only: str, seeds: int) -> None:
+@click.option("--flood", is_flag=True, help="A backlog at one proxy, and who else waits.")
+@click.option("--real", is_flag=True, help="Processes and a real store instead of virtual time.")
+def main(
+    proxies: int, backends: int, kinds: str, only: str, seeds: int, flood: bool, real: bool
+) -> None:
     """One proxy, several that share nothing, and several that share at different intervals."""
+    names: list[ModelKind] = ["vllm" if kind == "vllm" else "sglang" for kind in kinds.split(",")]
+    if flood:
+        for kind in names:
+            flooded(kind, proxies)
+    elif real:
+        for kind in names:
+            asyncio.run(compare(kind, proxies, seeds))
+    else:
+        simulated(proxies, backends, names, only, seeds)
+
+
+def simulated(proxies: int, backends: int, kinds: list[ModelKind], only: str, seeds: int) -> None:
+    """The table of all workloads and ways to share."""
     click.echo(
         "| engine | workload | proxies | shared every | homes | hit | makespan | TTFT, p99 |"
     )
     click.echo("|---|---|---|---|---|---|---|---|")
-    for kind in kinds.split(","):
+    for kind in kinds:
         for name, _ in workloads(backends):
             if only and name not in only.split(","):
                 continue
             kv_tokens = SMALL_TOKENS if name == "small" else KV_TOKENS
-            model = engine("vllm" if kind == "vllm" else "sglang", kv_tokens)
-            config = RunConfig(engine=model, backends=backends)
+            config = RunConfig(engine=engine(kind, kv_tokens), backends=backends)
             for count, (interval, homes) in [(1, (None, False)), *((proxies, s) for s in SHARING)]:
                 found = [
                     run(config, name, seed, Fleet(count, interval, homes))
@@ -228,6 +268,42 @@ def row(interval: float | None, homes: bool, found: list[Summary]) -> str:
         f"{shared} | {'yes' if homes else '-'} | {mean(hits):.3f}{error}"
         f" | {mean([one.makespan_s for one in found]):.2f} | {times} |"
     )
+
+
+def flooded(kind: ModelKind, proxies: int) -> None:
+    """Print how long requests of few families wait while a backlog of another proxy's runs."""
+    config = RunConfig(engine=engine(kind), backends=2)
+    for count, interval in ((1, None), (2, None), (2, 0.05), (proxies, 0.05)):
+        flood = at_once(generate(Gsp(groups=128, members=6, output=32), SEED, "flood"))
+        few = generate(Gsp(groups=8, members=10, output=32), SEED + 1, "few")
+        workload = mixed(flood, spaced(few, _poisson(5.0, SEED)))
+        rows = simulate(config, workload, Flooded(count, interval, homes=False)).rows
+        over = max(r.last or 0.0 for r in rows if r.id.startswith("flood"))
+        waits = sorted(
+            r.first - r.arrival
+            for r in rows
+            if r.id.startswith("few") and r.arrival < over and r.first is not None
+        )
+        shared = "nothing shared" if interval is None else f"every {interval * 1e3:g} ms"
+        click.echo(
+            f"{kind}, {count} proxies, {shared}: the others' TTFT {mean(waits):.2f} s, "
+            f"p99 {waits[ceil(0.99 * len(waits)) - 1]:.2f} s; flood over after {over:.2f} s"
+        )
+
+
+async def compare(kind: ModelKind, proxies: int, seeds: int) -> None:
+    """Print the hit rates of one real proxy and of several, by seed."""
+    for count in (1, proxies):
+        hits: list[float] = []
+        for seed in range(SEED, SEED + seeds):
+            with TemporaryDirectory() as folder:
+                made = processes.fleet(Path(folder), count, kind, SMALL_TOKENS)
+                async with made as fleet:
+                    played = await processes.play(fleet, REAL_REQUESTS, REAL_RATE, seed)
+            hits.append(played.hit_rate)
+        error = f" ± {stdev(hits) / sqrt(len(hits)):.3f}" if len(hits) > 1 else ""
+        each = ", ".join(f"{hit:.3f}" for hit in hits)
+        click.echo(f"{kind}, {count} proxies: {mean(hits):.3f}{error} ({each})")
 
 
 if __name__ == "__main__":
