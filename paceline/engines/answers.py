@@ -29,7 +29,7 @@ BATCH = 64 * 1024
 """Bytes of a stream that are kept before they are read: some 250 events, 0.1 ms at once."""
 MOST = 1024 * 1024
 """Bytes of one answer's text, or of a reply in one piece; a longer one is forgotten."""
-FEW = 8
+FEW = 12
 """Chunks that are decoded in the time that it takes to look at how they differ."""
 _DONE = b"data: [DONE]\n\n"
 

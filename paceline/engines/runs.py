@@ -55,14 +55,11 @@ def merged(chunks: list[bytes]) -> list[bytes]:
         first += 1
     while not (chunks[last - 1].startswith(head, begin) and chunks[last - 1].endswith(tail)):
         last -= 1
-    inside = slice(start, -len(tail))
-    texts = [
-        chunk[inside]
-        for chunk in chunks[first:last]
-        if chunk.startswith(head, begin) and chunk.endswith(tail)
-    ]
+    run, behind, inside = chunks[first:last], slice(begin, None), slice(start, -len(tail))
+    texts = [chunk[inside] for chunk in run]
+    alike = head + (tail + b"\n" + head).join(texts) + tail
     before, text = sample[:start], b"".join(texts)
-    if len(texts) < last - first or not _is_all(text, before + tail):
+    if alike != b"\n".join([chunk[behind] for chunk in run]) or not _is_all(text, before + tail):
         return chunks
     return [*chunks[:first], before + text + tail, *chunks[last:]]
 
