@@ -32,7 +32,8 @@ class Outbox:
         """Write before this turn of the loop ends; nothing if the transport is closing by then."""
         if self._at_once:
             self._at_once -= 1
-            transport.write(data)
+            if not transport.is_closing():
+                transport.write(data)
             return
         if len(data) > LARGE:
             self.flush()
