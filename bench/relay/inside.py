@@ -38,7 +38,7 @@ class Case(Struct, frozen=True, kw_only=True):
     reads: int = 1
     """In which they come."""
     traced: bool = False
-    """Whether each head differs from the one before it, by an id that a proxy in front has added."""
+    """Whether each head has an id of its own, as from a client behind another proxy."""
 
 
 CASES = (
