@@ -37,11 +37,14 @@ class Case(Struct, frozen=True, kw_only=True):
     """Of a stream; 0 for an answer in one piece."""
     reads: int = 1
     """In which they come."""
+    traced: bool = False
+    """Whether each head has an id of its own, as from a client behind another proxy."""
 
 
 CASES = (
     Case(name="json1", together=1),
     Case(name="json32", together=32),
+    Case(name="traced32", together=32, traced=True),
     Case(name="big32", together=32, body=16 * 1024),
     Case(name="burst32", together=32, events=64),
     Case(name="paced32", together=32, events=16, reads=16),
@@ -130,6 +133,8 @@ class Stage:
         body += b',"stream":true}' if self._case.events else b"}"
         head = b"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1:8000\r\n"
         head += b"Content-Type: application/json\r\nAuthorization: Bearer key\r\n"
+        if self._case.traced:
+            head += b"X-Request-Id: %032x\r\n" % self._rng.getrandbits(128)
         return head + b"Content-Length: %d\r\n\r\n%b" % (len(body), body)
 
     def _client(self) -> Inbound:

@@ -1,10 +1,11 @@
 /* A load generator that is never the bottleneck: one epoll thread, closed loop, keep-alive.
 
-   load PORT CONNECTIONS BODY_BYTES MARKER WARM_MS WINDOW_MS RAMP_MS
+   load PORT CONNECTIONS BODY_BYTES MARKER WARM_MS WINDOW_MS RAMP_MS TRACED
 
    Sends chat requests in 50 groups that share three quarters of their prompt; MARKER, at the
-   prompt's end, tells the stand-in engine how to answer. Prints `begin` when the window begins and
-   `end` with the figures, as JSON in nanoseconds, when it is over. */
+   prompt's end, tells the stand-in engine how to answer; TRACED (0 or 1) gives each head an id of
+   its own. Prints `begin` when the window begins and `end` with the figures, as JSON in
+   nanoseconds, when it is over. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
@@ -39,6 +40,8 @@ static Series latency, first, delay;
 static long long errors, done, window_begin, window_end;
 static int poll_fd, port, connections, in_window;
 static size_t body_bytes;
+static int traced;
+static unsigned long long asked;
 static const char *marker;
 static char *groups[GROUPS];
 static unsigned long long seed = 88172645463325252ULL;
@@ -86,13 +89,15 @@ static void compose(Conn *c) {
   char after[128];
   int after_size = snprintf(after, sizeof after, "%s\"}],\"max_tokens\":64%s}", marker,
                             strstr(marker, "paced") ? ",\"stream\":true" : "");
+  char id[64] = "";
+  if (traced) sprintf(id, "X-Request-Id: %016llx%016llx\r\n", seed, ++asked);
   size_t text = body_bytes - (sizeof BEFORE - 1) - after_size, shared = body_bytes / 4 * 3;
   char *at = c->out;
   at += sprintf(at,
                 "POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nUser-Agent: load\r\n"
                 "Accept: */*\r\nAuthorization: Bearer key\r\nContent-Type: application/json\r\n"
-                "Content-Length: %zu\r\n\r\n",
-                port, body_bytes);
+                "%sContent-Length: %zu\r\n\r\n",
+                port, id, body_bytes);
   at = mempcpy(at, BEFORE, sizeof BEFORE - 1);
   at = mempcpy(at, groups[(seed >> 20) % GROUPS], shared);
   words(at, text - shared);
@@ -232,7 +237,7 @@ static void report(void) {
 }
 
 int main(int argc, char **argv) {
-  if (argc != 8) return 2;
+  if (argc != 9) return 2;
   struct rlimit files;
   getrlimit(RLIMIT_NOFILE, &files);
   files.rlim_cur = files.rlim_max;
@@ -243,6 +248,7 @@ int main(int argc, char **argv) {
   connections = atoi(argv[2]);
   body_bytes = strtoul(argv[3], NULL, 10);
   marker = argv[4];
+  traced = atoi(argv[8]);
   long long start = now(), ramp = atoll(argv[7]) * 1000000;
   window_begin = start + ramp + atoll(argv[5]) * 1000000;
   window_end = window_begin + atoll(argv[6]) * 1000000;

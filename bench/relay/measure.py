@@ -48,7 +48,7 @@ def load(scenario: Scenario, port: int) -> subprocess.Popen[str]:
     """The load generator, started."""
     sizes = (scenario.connections, scenario.body, scenario.marker)
     times = (scenario.warm, scenario.window, scenario.ramp)
-    words = [str(word) for word in (port, *sizes, *times)]
+    words = [str(word) for word in (port, *sizes, *times, int(scenario.traced))]
     command = ["taskset", "-c", str(OTHER_CORE), compiled("load"), *words]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 

@@ -14,6 +14,8 @@ class Scenario(Struct, frozen=True, kw_only=True):
     """Bytes of a request's body; three quarters are shared within one of 50 groups."""
     marker: str = "#json#"
     """Tells the stand-in engine how to answer, see engine.c."""
+    traced: bool = False
+    """Whether each head has an id of its own, as from a client behind another proxy."""
     ramp: int = 0
     """The clients begin one after the other within this time."""
     warm: int = 700
@@ -32,6 +34,7 @@ SCENARIOS = (
     Scenario(name="burst32", connections=32, marker="#paced:0:64#"),
     Scenario(name="json1", connections=1),
     Scenario(name="json32", connections=32),
+    Scenario(name="traced32", connections=32, traced=True),
     Scenario(name="json256", connections=256),
     Scenario(name="big32", connections=32, body=16 * 1024),
     Scenario(name="huge4", connections=4, body=400_000),

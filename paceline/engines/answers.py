@@ -1,8 +1,8 @@
 """Gathers an answer as it is relayed, and makes of it and its prompt what the next turn will quote.
 
 A chat's next turn holds the prompt and the answer of this one, so its block keys begin with those
-of both: whoever knows them knows where the next turn's KV is. Events are read in batches, as one
-JSON list: half a microsecond each, next to the 20 us that relaying one takes.
+of both: whoever knows them knows where the next turn's KV is. Events are read in batches, most of
+them as one: 0.3 us each, next to the 20 us that relaying one takes.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from msgspec import Raw, Struct
 from paceline.engines import canonical
 from paceline.engines.anthropic_answers import Blocks
 from paceline.engines.bodies import ABSENT, Message
+from paceline.engines.runs import merged
 from paceline.scheduler.blocks import BOUNDS, chain_on
 
 Kind = Literal["chat", "completion", "generate", "messages", ""]
@@ -28,6 +29,8 @@ BATCH = 64 * 1024
 """Bytes of a stream that are kept before they are read: some 250 events, 0.1 ms at once."""
 MOST = 1024 * 1024
 """Bytes of one answer's text, or of a reply in one piece; a longer one is forgotten."""
+FEW = 12
+"""Chunks that are decoded in the time that it takes to look at how they differ."""
 _DONE = b"data: [DONE]\n\n"
 
 
@@ -96,7 +99,6 @@ class _Generated(Struct):
 _reply = msgspec.json.Decoder(_Reply)
 _replies = msgspec.json.Decoder(list[_Reply])
 _generated = msgspec.json.Decoder(_Generated)
-_raws = msgspec.json.Decoder(list[Raw])
 
 
 class Transcript(Struct):
@@ -160,10 +162,10 @@ class Transcript(Struct):
         if reader is None:
             reader = self.reader = _reader(self.kind, self.ids, self.encode)
         if not self.streaming:
-            reader.take(b"[%b]" % data)
+            reader.take([data])
         elif data.startswith(b"data: "):
             try:
-                reader.take(_listed(data))
+                reader.take(_chunks(data))
             except msgspec.DecodeError:
                 reader.take(_picked(data))
         elif data:
@@ -174,18 +176,17 @@ class Transcript(Struct):
         self.kind, self.rest, self.reader = "", b"", None
 
 
-def _listed(data: bytes) -> bytes:
-    """The chunks of events as one JSON list, where there is nothing but events of one line: no JSON
-    has a line feed in a string, so that nothing else becomes one."""
+def _chunks(data: bytes) -> list[bytes]:
+    """The chunks, each JSON, where there is nothing but events of one line: no JSON has a line feed
+    in a string, so that nothing else becomes one."""
     events = data.removesuffix(_DONE).removesuffix(b"\n\n").removeprefix(b"data: ")
-    return b"[%b]" % b",".join(events.split(b"\n\ndata: "))  # faster than to replace
+    return events.split(b"\n\ndata: ")
 
 
-def _picked(data: bytes) -> bytes:
+def _picked(data: bytes) -> list[bytes]:
     """The same, picked out from among comments, other fields and other line ends."""
     lines = data.replace(b"\r\n", b"\n").split(b"\n")
-    chunks = [one[6:] for one in lines if one.startswith(b"data: ") and one != b"data: [DONE]"]
-    return b"[%b]" % b",".join(chunks)
+    return [one[6:] for one in lines if one.startswith(b"data: ") and one != b"data: [DONE]"]
 
 
 class _OpenAI:
@@ -201,11 +202,12 @@ class _OpenAI:
         self._is_chat = False
         self._whole: Message | None = None
 
-    def take(self, chunks: bytes) -> None:
-        """Some chunks, or the reply, as one JSON list."""
-        replies = _replies.decode(chunks)
+    def take(self, chunks: list[bytes]) -> None:
+        """Some chunks, or the reply, each JSON."""
+        alone = merged(chunks) if len(chunks) > FEW else chunks
+        replies = _replies.decode(b"[%b]" % b",".join(alone))
         self._seen = self._seen or bool(replies)
-        self.size += len(chunks) >> 4  # an event has some fifteen times the bytes of its text
+        self.size += sum(map(len, chunks)) >> 4  # a chunk has some fifteen times its text's bytes
         texts = self._texts
         for reply in replies:
             for choice in reply.choices:
@@ -281,12 +283,11 @@ class _Generate:
         self._ids = ids
         self._last: _Generated | None = None
 
-    def take(self, chunks: bytes) -> None:
-        """The answer so far, the latest last, as one JSON list."""
-        found = _raws.decode(chunks)
-        if found:
-            self._last = _generated.decode(found[-1])
-            self.size = len(found[-1])
+    def take(self, chunks: list[bytes]) -> None:
+        """The answer so far, the latest last, each JSON."""
+        if chunks and (last := chunks[-1]):
+            self._last = _generated.decode(last)
+            self.size = len(last)
 
     def text(self) -> bytes | None:
         """None where events were not cumulative (`--incremental-streaming-output`)."""

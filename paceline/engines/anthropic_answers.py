@@ -48,10 +48,11 @@ class Blocks:
         self._begun: dict[int, _Block] = {}
         self._deltas: dict[int, list[_Delta]] = {}
 
-    def take(self, chunks: bytes) -> None:
-        """Some events, or the message, as one JSON list."""
-        self.size += len(chunks) >> 4  # an event has some fifteen times the bytes of its text
-        for event in _events.decode(chunks):
+    def take(self, chunks: list[bytes]) -> None:
+        """Some events, or the message, each JSON."""
+        data = b"[%b]" % b",".join(chunks)
+        self.size += len(data) >> 4  # an event has some fifteen times the bytes of its text
+        for event in _events.decode(data):
             if event.type == "content_block_delta":
                 self._deltas.setdefault(event.index, []).append(event.delta)
             elif event.type == "content_block_start":

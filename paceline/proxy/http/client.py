@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from paceline.proxy.http.framing import LAST_CHUNK, Chunked, Framing, Length, UntilClose, chunk
 from paceline.proxy.http.heads import reply_head
 from paceline.proxy.http.replies import ReplyHead
@@ -11,15 +13,16 @@ from paceline.proxy.http.request import Request
 class Client:
     """Where one reply goes."""
 
-    __slots__ = ("_http11", "_outbox", "_request", "_transport", "inbound", "reframes", "started")
+    __slots__ = ("_http11", "_request", "inbound", "outbox", "reframes", "started", "transport")
 
     def __init__(self, request: Request) -> None:
         inbound = self.inbound = request.inbound
         if inbound.transport is None:
             raise ConnectionResetError("the client is gone")
         self._request = request
-        self._transport = inbound.transport
-        self._outbox = inbound.outbox
+        self.transport: asyncio.Transport = inbound.transport
+        self.outbox = inbound.outbox
+        """What writes to the transport."""
         self._http11 = request.head.http11
         if not self._http11:
             request.keep_alive = False  # it could be asked for, but hardly anybody does
@@ -56,9 +59,9 @@ class Client:
 
     def write(self, data: bytes) -> None:
         """Send; a client that is going away gets nothing more."""
-        if data and not self._transport.is_closing():
+        if data and not self.transport.is_closing():
             self.started = True
-            self._outbox.write(self._transport, data)
+            self.outbox.write(self.transport, data)
 
     def cut(self, last: bytes) -> None:
         """End a reply that cannot be completed so that it does not look complete.
@@ -68,9 +71,9 @@ class Client:
         if last:
             self.write(chunk(last) if self._http11 else last)
         self._request.keep_alive = False
-        self._outbox.flush()
-        self._transport.close()
+        self.outbox.flush()
+        self.transport.close()
 
     def abort(self) -> None:
         """Drop the client with whatever waits for it."""
-        self._transport.abort()
+        self.transport.abort()

@@ -23,7 +23,8 @@ def reply_head(head: ReplyHead, ours: bytes, *, chunked: bool, close: bool) -> b
         lines.append(b"Transfer-Encoding: chunked")
     if close:
         lines.append(b"Connection: close")
-    return b"\r\n".join(lines) + b"\r\n" + ours + b"\r\n"
+    lines += (ours, b"")
+    return b"\r\n".join(lines)
 
 
 def _kept(head: ReplyHead) -> list[bytes]:

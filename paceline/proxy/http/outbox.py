@@ -32,16 +32,13 @@ class Outbox:
         """Write before this turn of the loop ends; nothing if the transport is closing by then."""
         if self._at_once:
             self._at_once -= 1
-            transport.write(data)
-            return
-        if len(data) > LARGE:
-            self.flush()
-            transport.write(data)
+            if not transport.is_closing():
+                transport.write(data)
             return
         if not self._waiting:
             self._loop.call_soon(self._turn_ends)
         self._waiting.append((transport, data))
-        if len(self._waiting) == MOST:
+        if len(data) > LARGE or len(self._waiting) == MOST:
             self.flush()
 
     def flush(self) -> None:

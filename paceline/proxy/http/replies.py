@@ -39,11 +39,7 @@ class ReplyHead:
     def on_header(self, name: bytes, value: bytes) -> None:
         """Called for each header."""
         self.headers.append((name, value))
-        key, noted = name.lower(), self.noted
-        if key in noted:
-            noted[key].append(value)
-        else:
-            noted[key] = [value]
+        self.noted.setdefault(name.lower(), []).append(value)
 
     def on_headers_complete(self) -> None:
         """Called at the end."""

@@ -198,7 +198,8 @@ class Proxy:
             self.fleet.note(event, actions)
         if actions:
             self._boards.decided(actions, now)
-        if isinstance(event, BackendChanged) and all(entry.up for entry in self._directory):
+        # not `isinstance`, which msgspec's metaclass makes thrice as long: most events are others
+        if type(event) is BackendChanged and all(entry.up for entry in self._directory):
             self._all_up.set()
 
     def _on_record(self, record: Record) -> None:

@@ -128,15 +128,15 @@ class Driver:
 
     def _feed(self, event: Event, own: str = "") -> Dispatch | Reject | None:
         """Handle one event; returns the action about `own`, wakes whom the others are about."""
-        now = self.now()
-        scheduler = self.scheduler
+        now = self._loop.time()
+        scheduler, observe = self.scheduler, self._observe
         actions = scheduler.handle(event, now)
         decided = self._carry_out(actions, own) if actions else None
         deadline = scheduler.deadline()
         if deadline is not None or self._timer is not None:
             self._rearm(deadline, now)
-        if self._observe is not None:
-            self._observe(event, actions, now)
+        if observe is not None:
+            observe(event, actions, now)
         return decided
 
     def _carry_out(self, actions: list[Action], own: str = "") -> Dispatch | Reject | None:

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 TAIL = 4096
 """Payload bytes kept from a reply's end: usage stands in the last event or behind the choices."""
 
+KEPT = 2 * TAIL
+"""Bytes of payload that may gather where nothing but the tail is wanted."""
+
 STREAM_END = b"data: [DONE]\n\n"
 """The last event of OpenAI's streams, and of SGLang's."""
 
@@ -79,9 +82,8 @@ class Relay:
         self._wake = self._loop.create_future()
         self._framing: Framing | None = None  # until the head has come
         self._begun = False  # the body's first byte came
-        self._pieces: list[bytes] = []  # the payload that came last,
-        self._kept = 0  # the bytes that it came in, at least,
-        self._most = 2 * TAIL if transcript is None else BATCH  # and how many there may be
+        self._pieces: list[bytes] = []  # the payload that came last
+        self._room = KEPT if transcript is None else BATCH  # how many more bytes of it are kept
         self._deadline = forward.record.deadline
 
     async def run(self) -> Outcome:
@@ -130,11 +132,16 @@ class Relay:
             self._break(502, f"The engine sent a malformed reply: {error}.")
             return
         client = self._client
-        client.write(lines + (client.encode(pieces) if client.reframes else data))
+        if client.reframes:
+            data = client.encode(pieces)
+        if lines:
+            client.write(lines + data)
+        else:
+            client.outbox.write(client.transport, data)
         if pieces:
             self._pieces += pieces
-            self._kept += len(data)
-            if self._kept > self._most:
+            room = self._room = self._room - len(data)
+            if room < 0:
                 self.hand_over()
             if not self._begun:
                 self._begin(complete)
@@ -200,9 +207,11 @@ class Relay:
     def hand_over(self) -> bytes:
         """Let the transcript have what was kept for it; returns the tail."""
         payload = b"".join(self._pieces)
+        self._room = KEPT
         if self._transcript is not None:
             self._transcript.add(payload)
-        self._pieces, self._kept = [], 0
+            self._room = BATCH
+        self._pieces = []
         self._before = (self._before + payload)[-TAIL:]
         return self._before
 

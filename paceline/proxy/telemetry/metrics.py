@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 
 from msgspec import Struct, structs
@@ -42,7 +42,7 @@ class Metrics:
         self._registry = CollectorRegistry()
         self._families = _Families()
         self._models = {""}
-        self._ends: Counter[tuple[str, str, str, int, str]] = Counter()
+        self._ends: defaultdict[tuple[str, str, str, int, str], int] = defaultdict(int)
         """Model, backend, outcome, status, reason: requests that ended so since the last look."""
         self._routes: dict[tuple[str, str], _Route] = {}
         self._registry.register(self._families)
@@ -217,13 +217,14 @@ class _Route:
     def observe(self, record: Record) -> None:
         self._wait.add(record.queued)
         self._count(record)
-        since, first, end = record.arrived_at, record.first_byte_at, record.ended_at
+        since, first = record.arrived_at, record.first_byte_at
+        end = record.ended_at if record.outcome == "finished" else None
         if record.streaming and first is not None:
             self._ttft.add(first - since)
             tokens = record.usage.output_tokens or 0
-            if record.outcome == "finished" and end is not None and tokens > 1:
+            if end is not None and tokens > 1:
                 self._inter.add((end - first) / (tokens - 1))
-        if record.outcome == "finished" and end is not None:
+        if end is not None:
             self._total.add(end - since)
 
     def sum(self) -> None:

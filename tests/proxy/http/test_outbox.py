@@ -95,3 +95,15 @@ async def test_a_transport_that_closes_meanwhile_is_left_alone() -> None:
     await turn()
     assert gone.written == []
     assert here.written == [b"for you"]
+
+
+async def test_what_is_written_at_once_to_a_transport_that_closes_is_dropped() -> None:
+    """Callers need not ask whether it closes: no write reaches it, be it small or large."""
+    box, wire = outbox(), Wire()
+    box.write(wire, b"alone")
+    await turn()
+    wire.gone = True
+    for _ in range(ALONE):
+        box.write(wire, b"at once")
+    box.write(wire, bytes(LARGE + 1))
+    assert wire.written == [b"alone"]
