@@ -14,7 +14,7 @@ error: one run's differs from the next by some 0.02. docs/fleet.md has the desig
 
 `--flood`: two engines and a backlog through the first proxy alone; how others fare meanwhile.
 `--real`: processes, a real store, two emulated engines with small pools, and the wall clock, some
-10 s a run.
+20 s a run.
 """
 
 from __future__ import annotations
