@@ -124,7 +124,6 @@ class Scheduler:
 
     def snapshot(self, now: float) -> Snapshot:
         """The state at `now`, for people and metrics."""
-        queues = self._waiting.queues
         backends = [backend.snapshot() for backend in self._fleet]
         return Snapshot(
             waiting=self._admission.waiting,
@@ -133,7 +132,7 @@ class Scheduler:
             mean_wait_seconds=self._waiting.mean.value,
             trie_nodes=self._trie.nodes,
             trie_blocks=self._trie.blocks,
-            queues=[queue.snapshot(model, now) for model, queue in queues.items()],
+            queues=[q.snapshot(model, now) for model, q in self._waiting.queues.items()],
             backends=backends,
         )
 
@@ -191,9 +190,8 @@ class Scheduler:
         victims = self._admission.victims(request)
         for victim in victims:
             self._reject(victim, "shed", refused.retry_after)
-        if victims:
-            return None
-        return Reject(refused.id, self._why(request.model, refused.reason), refused.retry_after)
+        why = self._why(request.model, refused.reason)
+        return None if victims else Reject(refused.id, why, refused.retry_after)
 
     def _reject(self, entry: Entry, reason: str, retry_after: float) -> None:
         """It has waited in vain."""
