@@ -13,16 +13,15 @@ from paceline.proxy.http.request import Request
 class Client:
     """Where one reply goes."""
 
-    __slots__ = ("_http11", "_request", "inbound", "outbox", "reframes", "started", "transport")
+    __slots__ = ("_http11", "_outbox", "_request", "_transport", "inbound", "reframes", "started")
 
     def __init__(self, request: Request) -> None:
         inbound = self.inbound = request.inbound
         if inbound.transport is None:
             raise ConnectionResetError("the client is gone")
         self._request = request
-        self.transport: asyncio.Transport = inbound.transport
-        self.outbox = inbound.outbox
-        """What writes to the transport."""
+        self._transport: asyncio.Transport = inbound.transport
+        self._outbox = inbound.outbox
         self._http11 = request.head.http11
         if not self._http11:
             request.keep_alive = False  # it could be asked for, but hardly anybody does
@@ -59,9 +58,9 @@ class Client:
 
     def write(self, data: bytes) -> None:
         """Send; a client that is going away gets nothing more."""
-        if data and not self.transport.is_closing():
+        if data and not self._transport.is_closing():
             self.started = True
-            self.outbox.write(self.transport, data)
+            self._outbox.write(self._transport, data)
 
     def cut(self, last: bytes) -> None:
         """End a reply that cannot be completed so that it does not look complete.
@@ -71,9 +70,9 @@ class Client:
         if last:
             self.write(chunk(last) if self._http11 else last)
         self._request.keep_alive = False
-        self.outbox.flush()
-        self.transport.close()
+        self._outbox.flush()
+        self._transport.close()
 
     def abort(self) -> None:
         """Drop the client with whatever waits for it."""
-        self.transport.abort()
+        self._transport.abort()

@@ -134,10 +134,7 @@ class Relay:
         client = self._client
         if client.reframes:
             data = client.encode(pieces)
-        if lines:
-            client.write(lines + data)
-        else:
-            client.outbox.write(client.transport, data)
+        client.write(lines + data if lines else data)
         if pieces:
             self._pieces += pieces
             room = self._room = self._room - len(data)

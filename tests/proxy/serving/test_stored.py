@@ -146,6 +146,30 @@ async def test_tenants_keep_to_their_own(tmp_path: Path) -> None:
     assert mine.headers("access-control-allow-origin") == ["*"]
 
 
+async def test_an_id_may_come_in_parts() -> None:
+    """Engines send a stream's head before the first event, and networks cut anywhere."""
+    event = chunked(b'data: {"response":{"id":"resp_slow"}}\n\n')
+    parts = [event[:30], event[30:36], event[36:]]
+    read = asyncio.Event()
+
+    async def engine(conversation: Conversation) -> None:
+        await conversation.request()
+        await conversation.say(SSE_HEAD)
+        for part in parts:
+            await read.wait()
+            read.clear()
+            await conversation.say(part)
+
+    async with proxied(engine) as proxy:
+        caller = await proxy.dial()
+        await caller.post(b'{"model":"m","input":"a","stream":true}', PATH)
+        await caller.head()
+        for part in parts:
+            read.set()
+            await caller.reader.readexactly(len(part))
+        assert proxy.gateway.stored.find("resp_slow") is not None
+
+
 async def test_an_id_is_looked_for_at_the_beginning_only() -> None:
     """What a text quotes is no id, nor is one that comes late."""
     text = json.dumps({"text": '{"id":"resp_no"}', "fill": "." * stored.LOOK, "id": "resp_late"})
