@@ -25,7 +25,6 @@ class Pool:
         self.now = loop.time
         self.outbox = Outbox(loop)
         self._config = config
-        self._keep_seconds = config.keepalive_seconds
         self._lanes: defaultdict[str, Lane] = defaultdict(Lane)
         self._reaper: asyncio.TimerHandle | None = None
 
@@ -63,7 +62,7 @@ class Pool:
     def reuse(self, backend: Address) -> Connection | None:
         """An idle connection that the engine has not closed, if there is one."""
         idle = self._lanes[backend.id].idle
-        oldest = self.loop.time() - self._keep_seconds
+        oldest = self.loop.time() - self._config.keepalive_seconds
         while idle:
             connection = idle.pop()
             if connection.heard_at >= oldest and not connection.transport.is_closing():
@@ -101,7 +100,7 @@ class Pool:
             return
         lane.idle.append(connection)
         if self._reaper is None:
-            self._reaper = self.loop.call_later(self._keep_seconds, self._reap)
+            self._reaper = self.loop.call_later(self._config.keepalive_seconds, self._reap)
 
     def forget(self, connection: Connection) -> None:
         """The engine closed an idle connection."""
@@ -129,13 +128,15 @@ class Pool:
 
     def _reap(self) -> None:
         """Close what has been idle too long; look again while anything is kept."""
-        oldest = self.now() - self._keep_seconds
+        oldest = self.now() - self._config.keepalive_seconds
         kept = False
         for lane in self._lanes.values():
             while lane.idle and lane.idle[0].heard_at <= oldest:
                 lane.idle.popleft().abort()
             kept = kept or bool(lane.idle)
-        self._reaper = self.loop.call_later(self._keep_seconds, self._reap) if kept else None
+        self._reaper = (
+            self.loop.call_later(self._config.keepalive_seconds, self._reap) if kept else None
+        )
 
     @cached_property
     def _tls(self) -> ssl.SSLContext:

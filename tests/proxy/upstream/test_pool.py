@@ -62,6 +62,16 @@ async def test_idle_connections_are_closed_in_time() -> None:
         assert pool.reuse(at(scripted.port)) is None
 
 
+async def test_a_reload_says_how_long_they_are_kept() -> None:
+    """The settings are changed in place: a connection that is too old by now is not reused."""
+    async with engine(listens) as scripted:
+        config = UpstreamConfig(keepalive_seconds=3.0)
+        pool = Pool(config, asyncio.get_running_loop())
+        await two(pool, scripted)
+        config.keepalive_seconds = 0.0
+        assert pool.reuse(at(scripted.port)) is None
+
+
 async def test_nothing_is_kept_of_a_backend_that_was_dropped() -> None:
     """Not even a connection that was in use, if another engine goes by the name meanwhile."""
     async with engine(listens) as scripted:
