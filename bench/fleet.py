@@ -259,15 +259,20 @@ def row(interval: float | None, homes: bool, found: list[Summary]) -> str:
     """The rest of one line of the table; seconds."""
     shared = "-" if interval is None else f"{interval * 1e3:g} ms"
     hits = [one.hit_rate for one in found]
-    error = f" ± {stdev(hits) / sqrt(len(hits)):.3f}" if len(hits) > 1 else ""
     times = ", ".join(
         f"{mean(values):.2f}"
         for values in ([one.ttft_s.mean for one in found], [one.ttft_s.p99 for one in found])
     )
     return (
-        f"{shared} | {'yes' if homes else '-'} | {mean(hits):.3f}{error}"
+        f"{shared} | {'yes' if homes else '-'} | {_mean(hits)}"
         f" | {mean([one.makespan_s for one in found]):.2f} | {times} |"
     )
+
+
+def _mean(hits: list[float]) -> str:
+    """With its standard error, where there are several."""
+    error = f" ± {stdev(hits) / sqrt(len(hits)):.3f}" if len(hits) > 1 else ""
+    return f"{mean(hits):.3f}{error}"
 
 
 def flooded(kind: ModelKind, proxies: int) -> None:
@@ -301,9 +306,8 @@ async def compare(kind: ModelKind, proxies: int, seeds: int) -> None:
                 async with made as fleet:
                     played = await processes.play(fleet, REAL_REQUESTS, REAL_RATE, seed)
             hits.append(played.hit_rate)
-        error = f" ± {stdev(hits) / sqrt(len(hits)):.3f}" if len(hits) > 1 else ""
         each = ", ".join(f"{hit:.3f}" for hit in hits)
-        click.echo(f"{kind}, {count} proxies: {mean(hits):.3f}{error} ({each})")
+        click.echo(f"{kind}, {count} proxies: {_mean(hits)} ({each})")
 
 
 if __name__ == "__main__":

@@ -6,6 +6,9 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 
+PROMPT = 0.1
+"""Seconds within which an engine must see that the client is gone."""
+
 
 class Conversation:
     """One connection to the scripted engine."""
@@ -36,6 +39,10 @@ class Conversation:
             while await self.reader.read(65536):
                 pass
         self.closed.set()
+
+    async def closes_soon(self) -> None:
+        """Wait until the engine sees the proxy's end of the connection; TimeoutError if not."""
+        await asyncio.wait_for(self.closed.wait(), PROMPT)
 
     def hang_up(self) -> None:
         """Close without another word."""

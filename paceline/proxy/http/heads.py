@@ -16,9 +16,9 @@ REPLY_REPLACED = HOP_BY_HOP | {
 
 def reply_head(head: ReplyHead, ours: bytes, *, chunked: bool, close: bool) -> bytes:
     """The head for the client: the engine's, `ours` (whole lines) added, persistence our own."""
-    lines = [b"HTTP/1.1 %d %b" % (head.status, head.reason), *map(b": ".join, head.headers)]
-    if not REPLY_REPLACED.isdisjoint(head.noted):
-        lines[1:] = _kept(head)
+    plain = REPLY_REPLACED.isdisjoint(head.noted)
+    headers = map(b": ".join, head.headers) if plain else _kept(head)
+    lines = [b"HTTP/1.1 %d %b" % (head.status, head.reason), *headers]
     if chunked:
         lines.append(b"Transfer-Encoding: chunked")
     if close:

@@ -19,16 +19,16 @@ class Memory:
 
     def hold(self, size: int) -> Hold:
         """Room for a body of this size, before it is read; raises ApiError with 503."""
-        held = self.held + size
-        if held > self.limit:
-            raise self.full()
-        self.held = held
+        self.take(size)
         return Hold(self, size)
 
-    def full(self) -> ApiError:
-        """The answer to a request that does not fit."""
-        message = "The proxy holds as many requests as its memory allows; try again later."
-        return ApiError(503, message, reason="memory", retry_after=self._retry_after())
+    def take(self, size: int) -> None:
+        """Count so many bytes more; raises ApiError with 503."""
+        held = self.held + size
+        if held > self.limit:
+            message = "The proxy holds as many requests as its memory allows; try again later."
+            raise ApiError(503, message, reason="memory", retry_after=self._retry_after())
+        self.held = held
 
 
 class Hold:
@@ -44,11 +44,8 @@ class Hold:
 
     def grow(self, size: int) -> None:
         """The body has so many bytes by now; raises ApiError."""
-        more = size - self._size
-        if more > 0:
-            if self._memory.held + more > self._memory.limit:
-                raise self._memory.full()
-            self._memory.held += more
+        if size > self._size:
+            self._memory.take(size - self._size)
             self._size = size
 
     def __del__(self) -> None:

@@ -13,8 +13,6 @@ MOST = 32
 """Writes that wait for the end of the turn: in a long one, the first is not to wait for all."""
 ALONE = 4
 """Writes made at once after one that had no company: collecting would only delay them."""
-
-
 LARGE = 32 * 1024
 """Bytes of a write that waits for nothing: its cost is not the waking, and whether the transport
 could take them has to be known at once."""

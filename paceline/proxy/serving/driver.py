@@ -128,7 +128,7 @@ class Driver:
 
     def _feed(self, event: Event, own: str = "") -> Dispatch | Reject | None:
         """Handle one event; returns the action about `own`, wakes whom the others are about."""
-        now = self._loop.time()
+        now = self.now()
         scheduler, observe = self.scheduler, self._observe
         actions = scheduler.handle(event, now)
         decided = self._carry_out(actions, own) if actions else None

@@ -42,7 +42,7 @@ class Slot:
         work.ended += 1
         if record.attempts > 1:
             work.retried += 1
-        if (outcome == "failed" or status >= 500) and is_failure(record):
+        if is_failure(record):
             work.failed += 1
         elif outcome == "failed":
             work.declined += 1

@@ -38,7 +38,7 @@ class Ledger:
     def ended(self, record: Record) -> None:
         """A request ended."""
         self._ended.append(record)
-        if record.outcome == "failed" or (record.status >= 500 and is_failure(record)):
+        if record.outcome == "failed" or is_failure(record):
             self._failed.append(record)
 
     def decisions(self, offset: float) -> list[Decision]:

@@ -114,8 +114,7 @@ class Connection(asyncio.Protocol):
 
     def release(self) -> None:
         """The reply is complete: keep the connection for the next request."""
-        self._receiver = None
-        self.lane.busy.discard(self)
+        self._leave()
         self._keeper.keep(self)
 
     def abort(self) -> None:

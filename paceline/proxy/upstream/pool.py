@@ -62,7 +62,7 @@ class Pool:
     def reuse(self, backend: Address) -> Connection | None:
         """An idle connection that the engine has not closed, if there is one."""
         idle = self._lanes[backend.id].idle
-        oldest = self.loop.time() - self._config.keepalive_seconds
+        oldest = self.now() - self._config.keepalive_seconds
         while idle:
             connection = idle.pop()
             if connection.heard_at >= oldest and not connection.transport.is_closing():

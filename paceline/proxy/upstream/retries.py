@@ -18,8 +18,7 @@ class RetryBudget:
 
     def earn(self) -> None:
         """A request came."""
-        if self._left < MOST:
-            self._left += SHARE
+        self._left = min(MOST, self._left + SHARE)
 
     def spend(self, now: float) -> bool:
         """Take one retry, if one is left at `now` (seconds)."""

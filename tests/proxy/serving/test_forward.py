@@ -1,4 +1,4 @@
-"""From a decision to an ending: retries, clients that leave, and what is booked."""
+"""From a decision to an ending: retries, backends that fail, and what is booked."""
 
 from __future__ import annotations
 
@@ -12,8 +12,6 @@ from tests.proxy.rig import CHAT, free_port, proxied
 from tests.proxy.scripted import SSE_HEAD, Conversation, Script, always, chunked, reply
 
 GOOD = reply(b'{"usage":{"prompt_tokens":9,"completion_tokens":3}}')
-PROMPT = 0.1
-"""Seconds within which an engine must see that the client is gone."""
 
 
 async def dies_unanswered(conversation: Conversation) -> None:
@@ -55,28 +53,6 @@ async def test_answer_is_booked() -> None:
     assert (record.outcome, record.status, record.attempts) == ("finished", 200, 1)
     instants = (record.arrived_at, record.dispatched_at, record.first_byte_at, record.ended_at)
     assert sorted(one for one in instants if one is not None) == list(instants)
-
-
-async def test_a_request_whose_client_left_is_freed_at_once() -> None:
-    """As is one that failed."""
-
-    async def begins(conversation: Conversation) -> None:
-        await conversation.request()
-        await conversation.say(SSE_HEAD + chunked(b"data: {}\n\n"))
-        await conversation.until_closed()
-
-    gc.disable()
-    try:
-        async with proxied(begins) as proxy:
-            caller = await proxy.dial()
-            await caller.post()
-            await caller.reader.readuntil(b"data: {}")
-            caller.hang_up()
-            async with asyncio.timeout(5.0):
-                while proxy.gateway.memory.held:
-                    await asyncio.sleep(0)
-    finally:
-        gc.enable()
 
 
 async def says_nonsense(conversation: Conversation) -> None:
@@ -210,84 +186,6 @@ async def test_retries_run_out() -> None:
     assert proxy.driver.log == ["admit", "failed"]
 
 
-async def closes_soon(conversation: Conversation) -> None:
-    """Wait until the engine sees the proxy's end of a connection."""
-    await asyncio.wait_for(conversation.closed.wait(), PROMPT)
-
-
-async def test_client_that_leaves_the_queue_is_taken_out() -> None:
-    """Nothing is sent to an engine for it."""
-    async with proxied(always(GOOD)) as proxy:
-        proxy.driver.gate = asyncio.get_running_loop().create_future()
-        client = await proxy.dial()
-        await client.post()
-        await proxy.driver.waiting.wait()
-        client.hang_up()
-        record = await asyncio.wait_for(proxy.records.get(), PROMPT)
-    assert proxy.driver.log == ["admit", "cancelled"]
-    assert (record.outcome, proxy.engines[0].conversations) == ("cancelled", [])
-
-
-@pytest.mark.parametrize(
-    "beginning",
-    [b"", b"HTTP/1.1 200", SSE_HEAD, SSE_HEAD + chunked(b"data: 1\n\n")],
-    ids=["no byte", "half a head", "head", "body"],
-)
-async def test_client_that_leaves_aborts_the_engine(beginning: bytes) -> None:
-    """Whatever the engine has sent so far, its connection is closed at once."""
-    asked = asyncio.Event()
-
-    async def engine(conversation: Conversation) -> None:
-        await conversation.request()
-        await conversation.say(beginning)
-        asked.set()
-        await conversation.until_closed()
-
-    async with proxied(engine) as proxy:
-        client = await proxy.dial()
-        await client.post()
-        await asked.wait()
-        if beginning.startswith(SSE_HEAD):
-            await client.head()
-        if beginning.endswith(b"\n\n\r\n"):
-            await client.reader.readuntil(b"data: 1\n\n\r\n")
-        client.hang_up()
-        await closes_soon(proxy.engines[0].conversations[0])
-        record = await proxy.records.get()
-    assert proxy.driver.log[-1] == "cancelled"
-    assert proxy.driver.log.count("cancelled") == 1
-    assert record.outcome == "cancelled"
-
-
-async def test_client_that_leaves_while_uploading_reaches_no_engine() -> None:
-    """Half a body is no request."""
-    async with proxied(always(GOOD)) as proxy:
-        client = await proxy.dial()
-        client.say(b"POST /v1/completions HTTP/1.1\r\nHost: p\r\nContent-Length: 100\r\n\r\n{")
-        await client.writer.drain()
-        client.writer.write_eof()
-        await client.rest()
-        record = await asyncio.wait_for(proxy.records.get(), PROMPT)
-    assert (record.outcome, proxy.driver.log) == ("cancelled", [])
-
-
-async def test_client_that_leaves_after_done_was_served() -> None:
-    """Once `[DONE]` was passed on, hanging up before the last framing byte is no cancellation."""
-
-    async def engine(conversation: Conversation) -> None:
-        await conversation.request()
-        await conversation.say(SSE_HEAD + chunked(b"data: [DONE]\n\n"))
-        await conversation.until_closed()
-
-    async with proxied(engine) as proxy:
-        client = await proxy.dial()
-        await client.post()
-        await client.reader.readuntil(b"[DONE]")
-        client.hang_up()
-        record = await proxy.records.get()
-    assert (record.outcome, proxy.driver.log[-1]) == ("finished", "finished")
-
-
 async def test_a_backend_that_hangs_is_left() -> None:
     """What waits there without a byte goes elsewhere; the hung connection is closed."""
     asked = asyncio.Event()
@@ -303,7 +201,7 @@ async def test_a_backend_that_hangs_is_left() -> None:
         await asked.wait()
         proxy.gateway.pool.abandon("e0")
         answer = await client.answer()
-        await closes_soon(proxy.engines[0].conversations[0])
+        await proxy.engines[0].conversations[0].closes_soon()
     assert answer.headers("x-paceline-backend") == ["e1"]
     assert proxy.driver.log == ["admit", "retry", "finished"]
 
@@ -359,25 +257,6 @@ async def test_backends_are_judged_by_their_answers() -> None:
     assert [standing.breaker.open for standing in standings] == [True, False]
 
 
-async def test_a_client_that_leaves_is_nobodys_failure() -> None:
-    """The engine was asked for something that was no longer wanted."""
-    asked: asyncio.Queue[None] = asyncio.Queue()
-
-    async def silent(conversation: Conversation) -> None:
-        await conversation.request()
-        asked.put_nowait(None)
-        await conversation.until_closed()
-
-    async with proxied(silent) as proxy:
-        for _ in range(10):
-            client = await proxy.dial()
-            await client.post()
-            await asked.get()
-            client.hang_up()
-            await proxy.records.get()
-        assert not proxy.gateway.directory["e0"].standing.breaker.open
-
-
 async def test_the_clients_time_is_up() -> None:
     """Before the reply's head it is a 504, inside a stream a cut; the engine is not blamed."""
 
@@ -401,7 +280,7 @@ async def test_the_clients_time_is_up() -> None:
         assert b'"code":"timeout"' in cut
         assert not cut.endswith(b"0\r\n\r\n")
         for one in proxy.engines:
-            await closes_soon(one.conversations[0])
+            await one.conversations[0].closes_soon()
         assert proxy.driver.log == ["admit", "failed"] * 2
         for entry in proxy.gateway.directory:
             assert [entry.standing.breaker.failed(0.0) for _ in range(4)] == [False] * 4
